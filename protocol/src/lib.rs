@@ -1,1 +1,26 @@
-//! Placeholder while the house is built.
+//! What Thrum peers **say**: ids, signed messages, limits, and the view a page sees.
+//!
+//! Bytes become values in one place each: [`task::TaskMessage::open`] and [`advert::Advert::open`]
+//! check the length, the JSON, the signature and the fields, in this order, and what they return
+//! can be trusted to be well formed. Nothing here knows a clock, a random source or I/O.
+
+pub mod advert;
+pub mod id;
+pub mod limits;
+pub mod model;
+pub mod signed;
+pub mod task;
+pub mod time;
+pub mod view;
+
+/// Version of the language peers speak; part of identify and of the rendezvous namespace.
+pub const PROTOCOL: &str = "thrum/1";
+
+/// Rendezvous namespace under which every peer registers.
+pub const NAMESPACE: &str = "thrum/1";
+
+/// libp2p stream protocol that carries one [`advert::Advert`] and is then closed.
+pub const ADVERT_STREAM: &str = "/thrum/advert/1";
+
+/// libp2p stream protocol that carries one attempt at one task.
+pub const TASK_STREAM: &str = "/thrum/task/1";

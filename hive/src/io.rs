@@ -1,0 +1,264 @@
+//! What goes into the machine and what comes out of it. Every effect carries an id that its result
+//! brings back.
+
+use thrum_protocol::id::NodeId;
+use thrum_protocol::model::{Backend, ModelOffer};
+use thrum_protocol::task::{FinishReason, Prompt, Token};
+use thrum_protocol::time::Millis;
+use thrum_protocol::view::{Command, Event, Path};
+
+/// A relay as the edge knows it: its place in the list the machine was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RelayIndex(pub usize);
+
+/// A stream to a peer. The machine numbers those it opens with even numbers, the edge those it
+/// accepts with odd ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+/// A run of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// one advert, then closed
+    Advert,
+    /// one attempt at one task
+    Task,
+}
+
+/// A peer that a relay's rendezvous knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// the peer
+    pub peer: NodeId,
+    /// multiaddrs, as text
+    pub addresses: Vec<String>,
+}
+
+/// What the machine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// from the person or the program at the page
+    Command(Command),
+
+    /// a connection to the relay is up
+    RelayConnected(RelayIndex),
+    /// the relay keeps a place for us: others reach us through it
+    RelayReserved(RelayIndex),
+    /// a dial failed or the connection ended
+    RelayLost {
+        /// which
+        relay: RelayIndex,
+        /// for people
+        reason: String,
+    },
+    /// the answer to [`Output::Discover`]
+    Discovered {
+        /// which
+        relay: RelayIndex,
+        /// who is registered there
+        found: Vec<Found>,
+    },
+    /// the first connection to a peer is up, or its best path changed
+    Connected {
+        /// who
+        peer: NodeId,
+        /// the best path at the moment
+        path: Path,
+        /// `webrtc`, `websocket`, `circuit`
+        transport: String,
+    },
+    /// the last connection to a peer ended
+    Disconnected {
+        /// who
+        peer: NodeId,
+    },
+    /// the answer to [`Output::Dial`] where it failed
+    DialFailed {
+        /// who
+        peer: NodeId,
+        /// for people
+        reason: String,
+    },
+    /// a ping came back
+    RoundTrip {
+        /// who
+        peer: NodeId,
+        /// how long it took
+        rtt: Millis,
+    },
+    /// the browser went on- or offline
+    Online(bool),
+    /// the page thaws or returns from the back-forward cache: connections may be dead
+    Resumed,
+
+    /// a peer opened a stream; the id is odd
+    StreamAccepted {
+        /// its number
+        stream: StreamId,
+        /// the authenticated peer at the other end
+        peer: NodeId,
+        /// what it is for
+        kind: StreamKind,
+    },
+    /// the answer to [`Output::Open`]
+    StreamOpened(StreamId),
+    /// a whole frame arrived
+    Frame {
+        /// on which
+        stream: StreamId,
+        /// at most [`MAX_FRAME_BYTES`](thrum_protocol::limits::MAX_FRAME_BYTES)
+        bytes: Vec<u8>,
+    },
+    /// the stream ended, could not be opened, or broke the framing. No more input carries its id
+    StreamClosed {
+        /// which
+        stream: StreamId,
+        /// for people
+        reason: String,
+    },
+
+    /// the engine holds a model and has measured its speed
+    EngineReady {
+        /// which
+        model: ModelOffer,
+        /// what computes
+        backend: Backend,
+        /// thousandths of a token per second
+        millitokens_per_second: u64,
+    },
+    /// the engine holds no model any more, and every job is gone
+    EngineLost {
+        /// for people
+        reason: String,
+    },
+    /// tokens of a job, in order
+    JobTokens {
+        /// which
+        job: JobId,
+        /// the next tokens
+        tokens: Vec<Token>,
+    },
+    /// a job is done
+    JobDone {
+        /// which
+        job: JobId,
+        /// why it ended
+        finish_reason: FinishReason,
+        /// tokens of the prompt
+        prompt_tokens: u32,
+        /// bytes at the end of the pieces that belong to a stop string
+        trimmed_bytes: u32,
+    },
+    /// a job failed
+    JobFailed {
+        /// which
+        job: JobId,
+        /// whether the request is to blame (and would fail anywhere), not the engine
+        invalid_request: bool,
+        /// for people
+        message: String,
+    },
+
+    /// what was kept under a key of [`Output::Load`]
+    Loaded {
+        /// the key
+        key: StoreKey,
+        /// the value, `None` where there is none
+        value: Option<Vec<u8>>,
+    },
+    /// whether values survive a reload, as found when the store was opened or last written
+    StorageState {
+        /// whether they do
+        persistent: bool,
+        /// why not
+        reason: Option<String>,
+    },
+
+    /// the moment of [`Output::WakeAt`] has come, or some other moment: harmless at any time
+    Wake,
+}
+
+/// What the machine keeps across reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoreKey {
+    /// the person's choice to donate, with its limits
+    Donation,
+    /// what was computed for others so far
+    Contribution,
+}
+
+/// What the machine wants done.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Output {
+    /// connect to the relay and ask it for a reservation
+    DialRelay(RelayIndex),
+    /// drop the connection to the relay
+    HangUpRelay(RelayIndex),
+    /// register under the namespace, for others to find
+    Register(RelayIndex),
+    /// ask who is registered
+    Discover(RelayIndex),
+    /// connect to a peer
+    Dial {
+        /// who
+        peer: NodeId,
+        /// multiaddrs, as text
+        addresses: Vec<String>,
+    },
+    /// drop all connections to a peer
+    Disconnect {
+        /// who
+        peer: NodeId,
+    },
+
+    /// open a stream
+    Open {
+        /// its number, even
+        stream: StreamId,
+        /// to whom
+        peer: NodeId,
+        /// what for
+        kind: StreamKind,
+    },
+    /// send a frame
+    Send {
+        /// on which
+        stream: StreamId,
+        /// at most [`MAX_FRAME_BYTES`](thrum_protocol::limits::MAX_FRAME_BYTES)
+        frame: Vec<u8>,
+    },
+    /// end the stream when all frames are sent. No `StreamClosed` follows
+    Close(StreamId),
+
+    /// let the engine answer
+    Run {
+        /// number of the job
+        job: JobId,
+        /// what to answer; the model is the loaded one
+        prompt: Box<Prompt>,
+        /// whether the person at this page waits for it: served first
+        local: bool,
+    },
+    /// stop a job. No more input carries its id
+    Cancel(JobId),
+
+    /// keep a value
+    Store {
+        /// under which key
+        key: StoreKey,
+        /// the value
+        value: Vec<u8>,
+    },
+    /// bring the value back as [`Input::Loaded`]
+    Load(StoreKey),
+
+    /// tell the page
+    Notify(Event),
+    /// give [`Input::Wake`] at this moment; a later `WakeAt` replaces an earlier one
+    WakeAt(Millis),
+}
