@@ -130,7 +130,7 @@ pub enum Input {
         /// thousandths of a token per second
         millitokens_per_second: u64,
     },
-    /// the engine holds no model any more, and every job is gone
+    /// the engine holds no model (loading failed, or the device was lost), and every job is gone
     EngineLost {
         /// for people
         reason: String,
@@ -235,6 +235,8 @@ pub enum Output {
     /// end the stream when all frames are sent. No `StreamClosed` follows
     Close(StreamId),
 
+    /// load the model the node was made with; [`Input::EngineReady`] or [`Input::EngineLost`] follows
+    LoadModel,
     /// let the engine answer
     Run {
         /// number of the job

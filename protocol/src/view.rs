@@ -313,6 +313,15 @@ pub enum Event {
     },
     /// the view changed: ask for a snapshot when you next draw
     Changed,
+    /// the model is on its way
+    Progress {
+        /// what is being done: `download`, `verify`, `upload`, `probe`
+        stage: String,
+        /// bytes so far
+        loaded: u64,
+        /// bytes in all, where known
+        total: Option<u64>,
+    },
 }
 
 /// What happens to an answer.
