@@ -1,0 +1,98 @@
+//! The engine's one error: what was asked, what stood in the way, and the numbers.
+
+use crate::gguf::GgufError;
+
+/// Why the engine could not load a model or produce a token.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The model file was refused.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The model and its KV cache do not fit in the memory that the caller allows.
+    #[error(
+        "the model needs {needed_bytes} bytes of memory ({weight_bytes} for weights, {kv_bytes} \
+         for a context of {context_len} tokens, the rest for working space) and \
+         {available_bytes} are available"
+    )]
+    DoesNotFit {
+        /// Everything together, in bytes.
+        needed_bytes: u64,
+        /// Of which weights.
+        weight_bytes: u64,
+        /// Of which keys and values.
+        kv_bytes: u64,
+        /// Positions that the cache was to hold.
+        context_len: usize,
+        /// What the caller said there is.
+        available_bytes: u64,
+    },
+    /// The allocator refused.
+    #[error("no memory for the {needed_bytes} bytes of {what}")]
+    OutOfMemory {
+        /// What was to be kept there.
+        what: String,
+        /// Its size.
+        needed_bytes: u64,
+    },
+    /// The prompt (with the tokens it resumes from) leaves no room for an answer.
+    #[error("the prompt has {prompt_tokens} tokens and the context holds {context_len}")]
+    PromptTooLong {
+        /// Tokens in the prompt, resumed ones included.
+        prompt_tokens: usize,
+        /// Positions in the KV cache.
+        context_len: usize,
+    },
+    /// A generation needs at least one token to start from.
+    #[error("the prompt has no tokens")]
+    EmptyPrompt,
+    /// More tokens in one forward pass than the model takes at once.
+    #[error("a forward pass takes 1 to {max_tokens} tokens, not {tokens}")]
+    BatchSize {
+        /// Tokens given.
+        tokens: usize,
+        /// Tokens allowed.
+        max_tokens: usize,
+    },
+    /// A forward pass would leave a hole in the KV cache or run past its end.
+    #[error(
+        "{tokens} tokens cannot start at position {start_pos}: the cache is filled up to \
+         {cached_len} of {context_len}"
+    )]
+    Position {
+        /// First position asked for.
+        start_pos: usize,
+        /// Tokens given.
+        tokens: usize,
+        /// Positions filled so far.
+        cached_len: usize,
+        /// Positions in all.
+        context_len: usize,
+    },
+    /// A token id that the vocabulary does not have.
+    #[error("token {token} is not in a vocabulary of {vocab_size}")]
+    UnknownToken {
+        /// The id.
+        token: u32,
+        /// Ids below this exist.
+        vocab_size: usize,
+    },
+    /// The model answered with something that is not a number.
+    #[error("the logits at position {position} are not finite")]
+    LogitsNotFinite {
+        /// Position of the token that was fed.
+        position: usize,
+    },
+    /// There is no GPU that can run the kernels.
+    #[error("no usable gpu: {reason}")]
+    GpuUnavailable {
+        /// What the driver or the browser said.
+        reason: String,
+    },
+    /// The GPU went away, or refused a command, while the model was in use.
+    #[error("the gpu was lost: {reason}")]
+    GpuLost {
+        /// What the driver or the browser said.
+        reason: String,
+    },
+}

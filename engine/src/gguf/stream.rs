@@ -1,0 +1,166 @@
+//! Hands tensor bytes on to the sink as they arrive, in whole blocks, and nothing twice.
+
+use half::f16;
+
+use super::{GgufError, WRITE_BLOCKS, WeightSink};
+use crate::error::EngineError;
+use crate::quant::Format;
+use crate::weights::TensorInfo;
+
+/// The part of a file after its header.
+#[derive(Debug)]
+pub(super) struct TensorStream {
+    /// By offset, not overlapping.
+    tensors: Vec<TensorInfo>,
+    data_start: u64,
+    end: u64,
+    padded_end: u64,
+    /// Offset in the file of the next byte to arrive.
+    position: u64,
+    /// Index of the tensor that is arriving.
+    current: usize,
+    /// Bytes of it that the sink has.
+    written: u64,
+    /// Bytes of it that the sink does not have yet; less than [`WRITE_BLOCKS`] blocks.
+    held: Vec<u8>,
+}
+
+/// Where things lie in the file, in bytes from its start.
+#[derive(Debug)]
+pub(super) struct Extent {
+    /// End of the header's last item: where the stream starts.
+    pub(super) header_end: u64,
+    /// Start of the tensor data.
+    pub(super) data_start: u64,
+    /// End of the last tensor.
+    pub(super) end: u64,
+    /// The same with padding.
+    pub(super) padded_end: u64,
+}
+
+impl TensorStream {
+    pub(super) fn new(tensors: Vec<TensorInfo>, extent: Extent) -> Self {
+        let Extent {
+            header_end,
+            data_start,
+            end,
+            padded_end,
+        } = extent;
+        Self {
+            tensors,
+            data_start,
+            end,
+            padded_end,
+            position: header_end,
+            current: 0,
+            written: 0,
+            held: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        mut chunk: &[u8],
+        sink: &mut dyn WeightSink,
+    ) -> Result<(), EngineError> {
+        while !chunk.is_empty() {
+            let used = match self.tensors.get(self.current) {
+                None => self.skip_padding(chunk)?,
+                Some(info) => {
+                    let start = self.data_start + info.offset;
+                    match start.checked_sub(self.position) {
+                        None | Some(0) => self.push_tensor(chunk, sink)?,
+                        Some(gap) => usize::try_from(gap).unwrap_or(usize::MAX).min(chunk.len()),
+                    }
+                }
+            };
+            self.position += used as u64;
+            chunk = &chunk[used..];
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is missing of a file of `file_bytes`.
+    pub(super) fn finish(&self, file_bytes: u64) -> Result<(), GgufError> {
+        if self.current < self.tensors.len() {
+            return Err(GgufError::Truncated {
+                needed_bytes: self.end,
+                file_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn skip_padding(&self, chunk: &[u8]) -> Result<usize, GgufError> {
+        let file_bytes = self.position + chunk.len() as u64;
+        if file_bytes > self.padded_end {
+            return Err(GgufError::TrailingBytes {
+                needed_bytes: self.padded_end,
+                file_bytes,
+            });
+        }
+        Ok(chunk.len())
+    }
+
+    /// Takes bytes of the current tensor from the front of `chunk`; returns how many.
+    fn push_tensor(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut dyn WeightSink,
+    ) -> Result<usize, EngineError> {
+        let info = &self.tensors[self.current];
+        let unit = WRITE_BLOCKS * info.format.block_bytes();
+        let left = info.bytes() - self.written - self.held.len() as u64;
+        let here = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+        let ends_here = here as u64 == left;
+        if !self.held.is_empty() {
+            let fill = here.min(unit - self.held.len());
+            self.held.extend_from_slice(&chunk[..fill]);
+            if self.held.len() == unit || (ends_here && fill == here) {
+                let held = std::mem::take(&mut self.held);
+                self.write(&held, sink)?;
+            }
+            return Ok(fill);
+        }
+        let whole = if ends_here { here } else { here / unit * unit };
+        if whole == 0 {
+            self.held.extend_from_slice(&chunk[..here]);
+            return Ok(here);
+        }
+        self.write(&chunk[..whole], sink)?;
+        Ok(whole)
+    }
+
+    fn write(&mut self, bytes: &[u8], sink: &mut dyn WeightSink) -> Result<(), EngineError> {
+        let info = &self.tensors[self.current];
+        if let Some(block) = first_damaged_block(info.format, bytes) {
+            let block = self.written / info.format.block_bytes() as u64 + block as u64;
+            return Err(GgufError::NotFinite {
+                tensor: info.slot.name(),
+                block,
+            }
+            .into());
+        }
+        sink.write(self.current, self.written, bytes)?;
+        self.written += bytes.len() as u64;
+        if self.written == info.bytes() {
+            self.current += 1;
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+/// The first block whose weights would not be finite numbers.
+fn first_damaged_block(format: Format, bytes: &[u8]) -> Option<usize> {
+    let starts_with_f16 = |block: &[u8]| !f16::from_le_bytes([block[0], block[1]]).is_finite();
+    match format {
+        Format::F32 => {
+            let mut weights = bytes.as_chunks::<4>().0.iter();
+            weights.position(|raw| !f32::from_le_bytes(*raw).is_finite())
+        }
+        Format::F16 | Format::Q4_0 | Format::Q8_0 => bytes
+            .chunks_exact(format.block_bytes())
+            .position(starts_with_f16),
+    }
+}
