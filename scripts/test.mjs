@@ -1,0 +1,46 @@
+// `npm test`: set-up, then every check: format, lints, native tests, wasm tests in a real browser,
+// types, and the whole with several real tabs.
+import { readdirSync } from "node:fs";
+import path from "node:path";
+import { main, root, run, stage } from "./stages.mjs";
+import { findBrowser, findDriver, setUp, setUpTests } from "./tools.mjs";
+import { buildRelay, buildSite } from "./build.mjs";
+
+const wasm = ["--target", "wasm32-unknown-unknown"];
+const edges = ["-p", "thrum-node-wasm", "-p", "thrum-ui"];
+
+/** One check: always run, and a failure says how to run it alone. */
+const check = (title, usually, command, args, env = {}) =>
+  stage({
+    title,
+    usually,
+    run: () => run(command, args, { env, remedy: `see above; alone: ${command} ${args.join(" ")}` }),
+  });
+
+await main(async () => {
+  await setUp();
+  await setUpTests();
+  const browser = {
+    THRUM_CHROMIUM: await findBrowser(),
+    CHROMEDRIVER: findDriver(),
+    // The kernel tests fail rather than skip where a driver was installed for them.
+    ...(process.platform === "linux" ? { THRUM_REQUIRE_GPU: "1" } : {}),
+  };
+  await check("format", "5 s", "cargo", ["fmt", "--all", "--check"]);
+  await check("lints, native", "4 minutes", "cargo",
+    ["clippy", "--all-targets", "-p", "thrum-ui", "-p", "thrum-tests", "-p", "thrum-engine", "-p", "thrum-shaders",
+      "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
+  await check("lints, browser", "2 minutes", "cargo", ["clippy", ...wasm, ...edges, "--", "-D", "warnings"]);
+  await check("native tests", "6 minutes", "cargo", ["test"], browser);
+  await check("dashboard's pure tests", "10 s", "cargo", ["test", "-p", "thrum-ui"]);
+  await buildSite();
+  await buildRelay("dev");
+  await check("wasm tests in the browser", "3 minutes", "cargo",
+    ["test", "--release", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
+  await check("types of the JavaScript API", "3 s", "tsc", ["-p", "tests/browser/tsconfig.json"]);
+  const suites = readdirSync(path.join(root, "tests/browser"))
+    .filter((name) => name.endsWith(".test.mjs"))
+    .map((name) => path.join("tests/browser", name));
+  await check("several real tabs", "3 minutes", "node",
+    ["--test", "--test-concurrency=1", ...suites], browser);
+});
