@@ -1,1 +1,4 @@
-//! Promises across crates.
+//! Promises across crates, in one binary.
+
+mod catalogue;
+mod tidy;
