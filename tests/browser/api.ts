@@ -1,0 +1,36 @@
+// The JavaScript API as its users' compilers see it; only ever type-checked.
+import { createNode, ThrumError, type ThrumNode } from "thrum";
+
+const node: ThrumNode = await createNode({
+  relays: ["http://127.0.0.1:8080"],
+  backend: "auto",
+  store: "thrum",
+  signal: AbortSignal.timeout(1_000),
+  onProgress: ({ stage, loaded, total }) => console.log(stage, loaded, total ?? "?"),
+});
+const id: string = node.peerId;
+const state: "off" | "connecting" | "ready" | "working" | "paused" | "error" = node.status().state;
+const paths: ("direct" | "relayed")[] = node.peers().map((peer) => peer.path);
+await node.donate();
+await node.models.load(new Blob([]));
+const answer = await node.chat.completions.create({
+  messages: [{ role: "user", content: "reverse: starling" }],
+  thrum: { route: "auto" },
+});
+const text: string | null = answer.choices[0].message.content;
+const provider: string = answer.thrum.provider;
+const stream = await node.chat.completions.create({
+  messages: [{ role: "user", content: "reverse: starling" }],
+  stream: true,
+});
+for await (const chunk of stream) console.log(chunk.choices[0]?.delta.content ?? "");
+const bytes: ReadableStream = stream.toReadableStream();
+node.addEventListener("statechange", () => {});
+try {
+  // @ts-expect-error a parameter that does not exist
+  await node.completions.create({ prompt: "a", logit_bias: {} });
+} catch (error) {
+  if (error instanceof ThrumError) console.log(error.code, error.cause);
+}
+await node.close();
+console.log(id, state, paths, text, provider, bytes);
