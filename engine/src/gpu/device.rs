@@ -1,0 +1,182 @@
+//! The GPU device: how one is found, what it may hold, and whether it is still there.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::error::EngineError;
+
+/// What to ask of the machine's adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GpuOptions {
+    /// Ask for the adapter that spares the battery instead of the fastest one.
+    pub low_power: bool,
+    /// Accept only an adapter that runs on the CPU; for tests.
+    pub fallback_only: bool,
+}
+
+/// What is known of an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterSummary {
+    /// The name that the driver or the browser gives; a browser may give none.
+    pub name: String,
+    /// The interface it is driven through: `vulkan`, `webgpu`, ...
+    pub backend: String,
+    /// True when the kernels would run on the CPU (llvmpipe, `SwiftShader`): right, but slower than
+    /// the engine's own CPU path.
+    pub is_fallback: bool,
+}
+
+/// An open device and its queue; clones share both.
+#[derive(Debug, Clone)]
+pub struct GpuDevice {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    adapter: AdapterSummary,
+    limits: wgpu::Limits,
+    /// Why the device cannot be used any more; set once, by the driver's callbacks.
+    lost: Arc<OnceLock<String>>,
+}
+
+impl GpuDevice {
+    /// Opens the best adapter that `options` allow, with all that the adapter can hold.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuUnavailable`] when there is no adapter, or none that opens.
+    pub async fn request(options: GpuOptions) -> Result<Self, EngineError> {
+        if wgpu::Instance::enabled_backend_features().is_empty() {
+            return Err(unavailable(
+                "this build has no GPU back end for this system",
+            ));
+        }
+        let adapter = wgpu::Instance::default()
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: match options.low_power {
+                    true => wgpu::PowerPreference::LowPower,
+                    false => wgpu::PowerPreference::HighPerformance,
+                },
+                force_fallback_adapter: options.fallback_only,
+                ..Default::default()
+            })
+            .await
+            .map_err(unavailable)?;
+        let limits = adapter.limits();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("thrum"),
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(unavailable)?;
+        let info = adapter.get_info();
+        let adapter = AdapterSummary {
+            name: info.name,
+            backend: info.backend.to_string(),
+            is_fallback: info.device_type == wgpu::DeviceType::Cpu,
+        };
+        Ok(Self {
+            lost: watched(&device),
+            device,
+            queue,
+            adapter,
+            limits,
+        })
+    }
+
+    /// What the device runs on.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.adapter
+    }
+
+    /// Ends the device: everything that still uses it answers [`EngineError::GpuLost`].
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// # Errors
+    /// [`EngineError::GpuLost`] once the device has gone or has refused a command.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        match self.lost.get() {
+            Some(reason) => Err(EngineError::GpuLost {
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The error for a command that failed with `reason`: what is known of the device comes first.
+    pub(super) fn loss(&self, reason: &str) -> EngineError {
+        EngineError::GpuLost {
+            reason: self.lost.get().map_or(reason, String::as_str).to_owned(),
+        }
+    }
+
+    /// A zeroed storage buffer of at least `bytes`, a whole number of 16-byte vectors.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuBufferTooLarge`] when the adapter cannot hold or bind that much.
+    pub(super) fn storage(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, EngineError> {
+        let needed_bytes = bytes.max(1).next_multiple_of(VECTOR_BYTES);
+        let available_bytes = self
+            .limits
+            .max_buffer_size
+            .min(self.limits.max_storage_buffer_binding_size);
+        if needed_bytes > available_bytes {
+            return Err(EngineError::GpuBufferTooLarge {
+                what: what.to_owned(),
+                needed_bytes,
+                available_bytes,
+            });
+        }
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size: needed_bytes,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// A uniform buffer that holds `words`.
+    pub(super) fn uniform(&self, words: &[u32]) -> wgpu::Buffer {
+        let mut padded = [0_u32; UNIFORM_WORDS];
+        padded[..words.len()].copy_from_slice(words);
+        // Written, not mapped at creation: that would panic on a device that is gone.
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: size_of_val(&padded) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue
+            .write_buffer(&buffer, 0, bytemuck::cast_slice(&padded));
+        buffer
+    }
+}
+
+/// bytes; the largest element of a storage array, `vec4<f32>`: a shorter buffer would lose its tail.
+const VECTOR_BYTES: u64 = 16;
+
+/// words; the largest `Params` of a kernel has five, rounded up to whole vectors.
+const UNIFORM_WORDS: usize = 8;
+
+/// A cell that is filled when `device` goes away or refuses a command.
+fn watched(device: &wgpu::Device) -> Arc<OnceLock<String>> {
+    let lost = Arc::new(OnceLock::new());
+    // Only the first reason is kept: those that follow are its consequences.
+    let on_lost = Arc::clone(&lost);
+    device.set_device_lost_callback(move |reason, message| {
+        on_lost.get_or_init(|| format!("device {reason:?}: {message}").to_lowercase());
+    });
+    let on_error = Arc::clone(&lost);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        on_error.get_or_init(|| error.to_string());
+    }));
+    lost
+}
+
+fn unavailable(reason: impl ToString) -> EngineError {
+    EngineError::GpuUnavailable {
+        reason: reason.to_string(),
+    }
+}
