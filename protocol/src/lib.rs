@@ -8,10 +8,14 @@ pub mod advert;
 pub mod id;
 pub mod limits;
 pub mod model;
+pub mod record;
 pub mod signed;
 pub mod task;
 pub mod time;
 pub mod view;
+
+/// The key a peer signs with: the only type of the curve that the machines hold.
+pub use ed25519_dalek::SigningKey;
 
 /// Version of the language peers speak; part of identify and of the rendezvous namespace.
 pub const PROTOCOL: &str = "thrum/1";

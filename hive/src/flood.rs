@@ -1,0 +1,64 @@
+//! How many streams each peer holds open to us and how fast it opens them.
+
+use crate::io::StreamId;
+use crate::limits::{MAX_STREAMS_PER_PEER, STREAM_BURST, STREAM_PERIOD};
+use std::collections::BTreeMap;
+use thrum_protocol::id::NodeId;
+use thrum_protocol::time::Millis;
+
+/// The streams that peers opened. Entries go with the connection, so there are no more than
+/// connected peers.
+#[derive(Default)]
+pub(crate) struct Floodgate {
+    peers: BTreeMap<NodeId, Gate>,
+}
+
+struct Gate {
+    open: Vec<StreamId>,
+    /// streams it may open at once
+    allowance: u64,
+    /// until when the allowance was counted
+    counted: Millis,
+}
+
+/// What becomes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Admitted,
+    /// too many are open; the honest may meet this when links are slow
+    TooMany,
+    /// opened faster than any honest peer does
+    Flood,
+}
+
+impl Floodgate {
+    pub(crate) fn admit(&mut self, now: Millis, peer: NodeId, stream: StreamId) -> Admission {
+        let gate = self.peers.entry(peer).or_insert_with(|| Gate {
+            open: Vec::new(),
+            allowance: STREAM_BURST,
+            counted: now,
+        });
+        let earned = now.since(gate.counted).0 / STREAM_PERIOD.0;
+        gate.allowance = (gate.allowance + earned).min(STREAM_BURST);
+        gate.counted = gate.counted + Millis(earned * STREAM_PERIOD.0);
+        let Some(rest) = gate.allowance.checked_sub(1) else {
+            return Admission::Flood;
+        };
+        gate.allowance = rest;
+        if gate.open.len() >= MAX_STREAMS_PER_PEER {
+            return Admission::TooMany;
+        }
+        gate.open.push(stream);
+        Admission::Admitted
+    }
+
+    pub(crate) fn closed(&mut self, stream: StreamId) {
+        for gate in self.peers.values_mut() {
+            gate.open.retain(|&open| open != stream);
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, peer: NodeId) {
+        self.peers.remove(&peer);
+    }
+}

@@ -1,0 +1,120 @@
+//! Every bound on what this peer does, with its unit and its reason.
+
+use thrum_protocol::limits::HEARTBEAT_PERIOD;
+use thrum_protocol::time::Millis;
+
+/// ms; the first wait after a relay failed. Shorter would hammer a relay that restarts.
+pub const RELAY_BACKOFF_MIN: Millis = Millis(1_000);
+/// ms; the longest wait between tries. A person who mends the relay waits a minute at most.
+pub const RELAY_BACKOFF_MAX: Millis = Millis(60_000);
+/// ms; a reservation that lasted this long proves the relay works: the backoff starts afresh.
+pub const RELAY_STABLE: Millis = Millis(10_000);
+/// ms; from dialling to the reservation. ICE and a slow link need up to half of it.
+pub const RELAY_TIMEOUT: Millis = Millis(30_000);
+/// ms; how often we register again. Well under the two hours a rendezvous keeps a registration.
+pub const REGISTER_PERIOD: Millis = Millis(5 * 60_000);
+/// ms; how often we ask who is there while we have peers.
+pub const DISCOVER_PERIOD: Millis = Millis(20_000);
+/// ms; how often we ask while we have none: a person is watching an empty table.
+pub const DISCOVER_PERIOD_ALONE: Millis = Millis(4_000);
+/// count; relays of one node. More only cost reservations.
+pub const MAX_RELAYS: usize = 8;
+
+/// count; peers remembered, connected or not. About 100 kB.
+pub const MAX_KNOWN_PEERS: usize = 256;
+/// count; peers we dial until we have that many.
+pub const TARGET_PEERS: usize = 12;
+/// count; connected peers, those who dialled us included. Browsers slow down with many
+/// peer connections.
+pub const MAX_CONNECTED_PEERS: usize = 16;
+/// count; dials at once. Each may hold an ICE agent for half a minute.
+pub const MAX_DIALS: usize = 4;
+/// ms; a dial without an answer counts as failed after this.
+pub const DIAL_TIMEOUT: Millis = Millis(30_000);
+/// ms; the first wait after a dial failed.
+pub const DIAL_BACKOFF_MIN: Millis = Millis(2_000);
+/// ms; the longest wait between dials of one peer: registrations outlive tabs.
+pub const DIAL_BACKOFF_MAX: Millis = Millis(5 * 60_000);
+/// ms; a connection shorter than this counts as a failed dial: the other side is full.
+pub const LINK_STABLE: Millis = Millis(10_000);
+/// ms; a peer that nobody mentions for this long is forgotten. Longer than a liar is shunned.
+pub const PEER_FORGOTTEN: Millis = Millis(2 * 3_600_000);
+/// ms; while no connected peer takes work, one that does not makes room this often.
+pub const ROTATE_PERIOD: Millis = Millis(20_000);
+/// ms; how long a peer that made room is not dialled.
+pub const ROTATED_PAUSE: Millis = Millis(5 * 60_000);
+/// count; addresses kept of one peer: two relays with two transports each, and as many direct ones.
+pub const MAX_ADDRESSES: usize = 8;
+/// bytes; one address. A circuit address over webrtc-direct has about 300.
+pub const MAX_ADDRESS_BYTES: usize = 512;
+
+/// ms; how long a first lie keeps a peer from being asked; doubles with each.
+pub const SHUN_MIN: Millis = Millis(60_000);
+/// ms; the longest shunning. A tab rarely lives longer.
+pub const SHUN_MAX: Millis = Millis(3_600_000);
+/// count; lies after which a peer is disconnected, and refused while it is shunned.
+pub const MAX_LIES: u32 = 3;
+
+/// ms; changes within this are said in one advert.
+pub const ADVERT_DEBOUNCE: Millis = Millis(250);
+/// ms; a stream that carries an advert is given up after this.
+pub const ADVERT_TIMEOUT: Millis = Millis(10_000);
+/// ms; an advert older than the last one by more than this comes from a peer that started anew.
+pub const ADVERT_RESTART: Millis = Millis(60_000);
+
+/// count; streams one peer may hold open to us: its tasks, an advert, and some that are closing.
+pub const MAX_STREAMS_PER_PEER: usize = 8;
+/// count; streams a peer may open in a burst.
+pub const STREAM_BURST: u64 = 32;
+/// ms; after a burst a peer may open one more per this.
+pub const STREAM_PERIOD: Millis = Millis(500);
+
+/// count; asks under way. A page shows one conversation, a program a few.
+pub const MAX_ASKS: usize = 8;
+/// count; attempts at one ask that may fail before we stop.
+pub const MAX_ATTEMPTS: u32 = 4;
+/// count; refusals of one ask before we stop. A refusal is quick and costs nobody anything.
+pub const MAX_REFUSALS: u32 = 16;
+/// count; failures of our own engine at one ask before it is left to others.
+pub const MAX_LOCAL_FAILURES: u32 = 2;
+/// count; providers that call a request invalid before we believe it.
+pub const INVALID_VERDICTS: usize = 2;
+/// ms; for a stream to open. A circuit needs several round trips.
+pub const OPEN_TIMEOUT: Millis = Millis(10_000);
+/// ms; from the prompt to its acceptance.
+pub const ACCEPT_TIMEOUT: Millis = Millis(10_000);
+/// ms; a provider silent for three heartbeats is gone.
+pub const SILENCE_TIMEOUT: Millis = Millis(3 * HEARTBEAT_PERIOD.0);
+/// ms; how long an ask that may also be answered here waits for peers that are on their way.
+pub const AUTO_PATIENCE: Millis = Millis(2_000);
+/// ms; how long an ask waits for somebody who can answer.
+pub const PATIENCE: Millis = Millis(10_000);
+/// ms; how often a waiting ask looks again.
+pub const ROUTE_PERIOD: Millis = Millis(1_000);
+/// ms; how long one ask leaves a peer alone that was busy or failed.
+pub const AVOID_TIME: Millis = Millis(3_000);
+/// count; heartbeats above one per period and attempt: those that a slow link delivers at once.
+pub const HEARTBEAT_SLACK: u64 = 16;
+/// bytes; one answer. 4,096 tokens of 64 bytes; real tokens have about four.
+pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// ms; from an opened task stream to its prompt.
+pub const PROMPT_TIMEOUT: Millis = Millis(10_000);
+/// count; tasks a donor may allow at once. A tab's engine shares one device.
+pub const MAX_SLOTS: u32 = 8;
+/// count; tasks remembered so that a repeated one is refused.
+pub const MAX_SEEN_TASKS: usize = 1_024;
+/// ms; how long somebody who was refused for want of a slot goes before those who just had one.
+/// A little more than [`AVOID_TIME`], after which it asks again.
+pub const WAITING_TIME: Millis = Millis(4_000);
+/// count; peers remembered as waiting for a slot.
+pub const MAX_WAITING: usize = MAX_CONNECTED_PEERS;
+
+/// count; times the engine is loaded again without anybody asking.
+pub const MAX_ENGINE_FAILURES: u32 = 3;
+/// ms; the first wait before the engine is loaded again.
+pub const ENGINE_BACKOFF_MIN: Millis = Millis(2_000);
+/// ms; the longest wait before the engine is loaded again.
+pub const ENGINE_BACKOFF_MAX: Millis = Millis(30_000);
+/// ms; an engine that held this long works: its failures are forgotten.
+pub const ENGINE_STABLE: Millis = Millis(60_000);
