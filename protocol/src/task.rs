@@ -140,6 +140,9 @@ pub struct Sampling {
     pub top_p_milli: u32,
     /// the draw for position i depends on the seed and i alone, so another peer draws the same
     pub seed: u64,
+    /// whether the answer goes on after the model's end token: for measuring and comparing
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_eos: bool,
 }
 
 impl Sampling {
@@ -149,6 +152,7 @@ impl Sampling {
         top_k: 0,
         top_p_milli: 1_000,
         seed: 0,
+        ignore_eos: false,
     };
 }
 
