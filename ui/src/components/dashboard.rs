@@ -1,0 +1,345 @@
+//! The whole page: holds the state and the node, and knows what each wish does.
+
+use std::rc::Rc;
+
+use thrum_protocol::view::{Command, DonateLimits, DonationMode};
+use thrum_ui::ask::{self, Options, Unfit};
+use thrum_ui::catalogue::{Catalogue, Listed};
+use thrum_ui::choice::{Choice, Remembered};
+use thrum_ui::state::{Action, App, Life, Role};
+use web_sys::File;
+use yew::prelude::*;
+
+use super::chat::Chat;
+use super::follower_banner::FollowerBanner;
+use super::log_view::LogView;
+use super::model_panel::ModelPanel;
+use super::node_panel::{NodePanel, Wish};
+use super::page_footer::PageFooter;
+use super::peer_table::PeerTable;
+use super::relay_list::RelayList;
+use super::top_bar::TopBar;
+use super::welcome::Welcome;
+use crate::bridge::{Bridge, Start};
+use crate::browser;
+
+/// Where the relay lists its models.
+const CATALOGUE_PATH: &str = "/models/index.json";
+
+/// The pure state, for Yew.
+#[derive(Clone, Default, PartialEq)]
+struct Shown(App);
+
+impl Reducible for Shown {
+    type Action = Action;
+
+    fn reduce(self: Rc<Self>, action: Action) -> Rc<Self> {
+        Rc::new(Self(Rc::unwrap_or_clone(self).0.reduce(action)))
+    }
+}
+
+/// What is not drawn: the node, and the number of the next question.
+struct Held {
+    bridge: Option<Rc<Bridge>>,
+    /// numbers of two tabs of one node differ, because they count from when the tab was opened
+    next_ask: u64,
+    /// a model of the person's own
+    file: Option<File>,
+}
+
+/// Everything a wish needs; cheap to clone into callbacks.
+#[derive(Clone)]
+struct Wishes {
+    app: UseReducerHandle<Shown>,
+    held: Rc<std::cell::RefCell<Held>>,
+    store: Rc<str>,
+    remembered: UseStateHandle<Remembered>,
+}
+
+#[component]
+pub(crate) fn Dashboard() -> Html {
+    let store = use_memo((), |()| browser::store());
+    let app = use_reducer_eq(Shown::default);
+    let held = use_mut_ref(|| Held {
+        bridge: None,
+        next_ask: browser::epoch_millis(),
+        file: None,
+    });
+    let remembered = use_state_eq(|| {
+        browser::remembered(&store).unwrap_or(Remembered {
+            choice: Choice::Connect,
+            limits: DonateLimits::default(),
+        })
+    });
+    let wishes = Wishes {
+        app: app.clone(),
+        held: held.clone(),
+        store: Rc::from(store.as_str()),
+        remembered,
+    };
+    use_effect_with((), {
+        let wishes = wishes.clone();
+        move |()| {
+            wishes.fetch_catalogue();
+            if let Some(remembered) = browser::remembered(&wishes.store) {
+                wishes.start(remembered.choice, Visit::Returning);
+            }
+        }
+    });
+    match &app.0.life {
+        Life::Asking => welcome(&wishes, None),
+        Life::Failed(why) => welcome(&wishes, Some(why.clone())),
+        Life::Starting | Life::Running => running(&wishes),
+    }
+}
+
+/// Whether the person clicked just now or on an earlier visit.
+#[derive(Clone, Copy, PartialEq)]
+enum Visit {
+    Clicked,
+    Returning,
+}
+
+impl Wishes {
+    fn fetch_catalogue(&self) {
+        let app = self.app.dispatcher();
+        wasm_bindgen_futures::spawn_local(async move {
+            let fetched = browser::fetch_text(CATALOGUE_PATH).await;
+            let catalogue = fetched.and_then(|text| Catalogue::parse(&text));
+            app.dispatch(Action::Catalogue(catalogue.map(Rc::new)));
+        });
+    }
+
+    fn remember(&self, choice: Choice, limits: DonateLimits) {
+        let remembered = Remembered { choice, limits };
+        if !browser::remember(&self.store, remembered) {
+            let notice = "This browser does not let the page remember your choice; it will ask again after a reload.";
+            self.app.dispatch(Action::Notice(Some(notice.to_owned())));
+        }
+        self.remembered.set(remembered);
+    }
+
+    fn start(&self, choice: Choice, visit: Visit) {
+        let wishes = self.clone();
+        let limits = self.remembered.limits;
+        self.app.dispatch(Action::Starting);
+        if visit == Visit::Clicked {
+            self.remember(choice, limits);
+        }
+        wasm_bindgen_futures::spawn_local(async move {
+            let start = Start {
+                store: wishes.store.to_string(),
+                file: wishes.held.borrow().file.clone(),
+                resume_donation: choice == Choice::Donate && visit == Visit::Returning,
+            };
+            let app = wishes.app.dispatcher();
+            let sink = Callback::from(move |action| app.dispatch(action));
+            match Bridge::start(start, sink).await {
+                Ok(bridge) => {
+                    if choice == Choice::Donate && visit == Visit::Clicked {
+                        bridge.command(Command::Donate(limits));
+                    }
+                    wishes.held.borrow_mut().bridge = Some(Rc::new(bridge));
+                    wishes.app.dispatch(Action::Started);
+                }
+                Err(why) => wishes.app.dispatch(Action::Failed(why)),
+            }
+        });
+    }
+
+    fn bridge(&self) -> Option<Rc<Bridge>> {
+        self.held.borrow().bridge.clone()
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(bridge) = self.bridge() {
+            bridge.command(command);
+        }
+    }
+
+    fn wish(&self, wish: Wish) {
+        let limits = self.remembered.limits;
+        match wish {
+            Wish::Donate => {
+                self.remember(Choice::Donate, limits);
+                self.command(Command::Donate(limits));
+            }
+            Wish::Finish => {
+                self.remember(Choice::Connect, limits);
+                self.command(Command::Finish);
+            }
+            Wish::Forget => self.forget(),
+            Wish::Pause => self.command(Command::Pause),
+        }
+    }
+
+    fn forget(&self) {
+        browser::forget(&self.store);
+        self.command(Command::Finish);
+        let bridge = self.held.borrow_mut().bridge.take();
+        self.app.dispatch(Action::Closed);
+        if let Some(bridge) = bridge {
+            wasm_bindgen_futures::spawn_local(async move { bridge.close().await });
+        }
+    }
+
+    fn limits(&self, limits: DonateLimits) {
+        self.remember(self.remembered.choice, limits);
+        let mode = self.app.0.snapshot.as_ref().map(|it| it.donation.mode);
+        if mode == Some(DonationMode::On) {
+            self.command(Command::Donate(limits));
+        }
+    }
+
+    fn ask(&self, typed: &str, options: &Options) -> Result<(), Unfit> {
+        let ask = self.held.borrow().next_ask;
+        let history = self.app.0.conversation.history();
+        let request = ask::request(ask, typed, history, options)?;
+        self.held.borrow_mut().next_ask += 1;
+        self.app.dispatch(Action::Asked {
+            ask,
+            prompt: typed.trim_end().to_owned(),
+        });
+        self.command(Command::Ask(request));
+        Ok(())
+    }
+
+    fn stop(&self, ask: u64) {
+        self.command(Command::CancelAsk { ask });
+        self.app.dispatch(Action::Stopped { ask });
+    }
+
+    fn new_conversation(&self) {
+        if let Some(ask) = self.app.0.conversation.open_ask() {
+            self.command(Command::CancelAsk { ask });
+        }
+        self.app.dispatch(Action::NewConversation);
+        browser::focus("prompt");
+    }
+
+    fn load(&self, file: Option<File>) {
+        self.held.borrow_mut().file.clone_from(&file);
+        let loaded = self.bridge().map_or(Ok(()), |bridge| bridge.load(file));
+        self.app.dispatch(Action::Notice(loaded.err()));
+    }
+}
+
+fn frame(wishes: &Wishes, class: &'static str, inner: Html) -> Html {
+    let app = &wishes.app.0;
+    html! {
+        <>
+            <TopBar />
+            <main id="main" {class} tabindex="-1">{ inner }</main>
+            <PageFooter snapshot={app.snapshot.clone()} store={wishes.store.to_string()} />
+        </>
+    }
+}
+
+fn welcome(wishes: &Wishes, failure: Option<String>) -> Html {
+    let on_start = {
+        let wishes = wishes.clone();
+        Callback::from(move |choice| wishes.start(choice, Visit::Clicked))
+    };
+    let catalogue = wishes.app.0.catalogue.clone();
+    let limits = wishes.remembered.limits;
+    frame(
+        wishes,
+        "page",
+        html! { <Welcome {catalogue} {limits} {failure} {on_start} /> },
+    )
+}
+
+fn running(wishes: &Wishes) -> Html {
+    let app = &wishes.app.0;
+    let on = |wishes: &Wishes| wishes.clone();
+    let on_wish = Callback::from({
+        let wishes = on(wishes);
+        move |wish| wishes.wish(wish)
+    });
+    let on_limits = Callback::from({
+        let wishes = on(wishes);
+        move |limits| wishes.limits(limits)
+    });
+    let snapshot = app.snapshot.as_deref();
+    let peers = snapshot.map(|it| it.peers.clone()).unwrap_or_default();
+    let relays = snapshot.map(|it| it.relays.clone()).unwrap_or_default();
+    frame(
+        wishes,
+        "page running",
+        html! {
+            <>
+                <h1 class="unseen">{ thrum_ui::words::SENTENCE }</h1>
+                if app.role == Role::Follower {
+                    <FollowerBanner />
+                }
+                if let Some(notice) = &app.notice {
+                    <div class="banner fault" role="alert" data-testid="notice">{ notice }</div>
+                }
+                <div class="side">
+                    <NodePanel snapshot={app.snapshot.clone()} progress={app.progress.clone()}
+                        limits={wishes.remembered.limits} {on_wish} {on_limits} />
+                    { model_panel(wishes) }
+                </div>
+                <div class="content">
+                    { chat(wishes) }
+                    <PeerTable {peers} />
+                    <RelayList {relays} />
+                    <LogView log={Rc::clone(&app.log)} />
+                </div>
+            </>
+        },
+    )
+}
+
+fn chat(wishes: &Wishes) -> Html {
+    let app = &wishes.app.0;
+    let on_ask = Callback::from({
+        let wishes = wishes.clone();
+        move |(typed, options): (String, Options)| wishes.ask(&typed, &options)
+    });
+    let on_stop = Callback::from({
+        let wishes = wishes.clone();
+        move |ask| wishes.stop(ask)
+    });
+    let on_new = Callback::from({
+        let wishes = wishes.clone();
+        move |()| wishes.new_conversation()
+    });
+    html! {
+        <Chat conversation={app.conversation.clone()} snapshot={app.snapshot.clone()}
+            model={answering(wishes)} {on_ask} {on_stop} {on_new} />
+    }
+}
+
+/// The catalogue's entry of the model that answers: the loaded one, else the default one.
+fn answering(wishes: &Wishes) -> Option<Listed> {
+    let app = &wishes.app.0;
+    let catalogue = app.catalogue()?;
+    let loaded = app.snapshot.as_ref().and_then(|it| it.model.as_ref());
+    match loaded {
+        Some(model) => catalogue.by_digest(&model.id.to_string()),
+        None if wishes.held.borrow().file.is_some() => None,
+        None => catalogue.default_model(),
+    }
+    .cloned()
+}
+
+fn model_panel(wishes: &Wishes) -> Html {
+    let app = &wishes.app.0;
+    let on_file = Callback::from({
+        let wishes = wishes.clone();
+        move |file| wishes.load(Some(file))
+    });
+    let on_default = Callback::from({
+        let wishes = wishes.clone();
+        move |()| wishes.load(None)
+    });
+    let file = wishes.held.borrow().file.as_ref().map(File::name);
+    let snapshot = app.snapshot.as_deref();
+    html! {
+        <ModelPanel loaded={snapshot.and_then(|it| it.model.clone())}
+            backend={snapshot.and_then(|it| it.status.backend)}
+            default={app.catalogue().and_then(Catalogue::default_model).cloned()}
+            {file} {on_file} {on_default} />
+    }
+}

@@ -1,0 +1,129 @@
+//! The peers: sortable, filterable, and a hint where there are none.
+
+use thrum_protocol::view::PeerView;
+use thrum_ui::peers::{COLUMNS, Column, Sort, doing, offers, sorted, speed};
+use thrum_ui::{format, words};
+use yew::prelude::*;
+
+use super::copy_button::CopyButton;
+use super::peer_name::PeerName;
+use crate::browser;
+
+#[derive(PartialEq, Properties)]
+pub(crate) struct PeerTableProps {
+    pub(crate) peers: Vec<PeerView>,
+}
+
+#[component]
+pub(crate) fn PeerTable(props: &PeerTableProps) -> Html {
+    let sort = use_state_eq(Sort::default);
+    let headers = COLUMNS.map(|column| {
+        let onclick = {
+            let sort = sort.clone();
+            Callback::from(move |_: MouseEvent| sort.set(sort.clicked(column)))
+        };
+        header(column, *sort, onclick)
+    });
+    html! {
+        <section class="card" aria-labelledby="peers-title">
+            <h2 id="peers-title">
+                { "Peers " }
+                <span class="count number" data-testid="peer-count">{ props.peers.len() }</span>
+            </h2>
+            if props.peers.is_empty() {
+                <Nobody />
+            } else {
+                <div class="scroll" role="region" aria-label="Peers, scrollable" tabindex="0">
+                    <table class="peers">
+                        <caption class="unseen">
+                            { "Connected peers. The headers sort the table." }
+                        </caption>
+                        <thead><tr>{ for headers }</tr></thead>
+                        <tbody>{ for sorted(&props.peers, *sort).into_iter().map(row) }</tbody>
+                    </table>
+                </div>
+            }
+        </section>
+    }
+}
+
+/// What to do where nobody is there.
+#[component]
+fn Nobody() -> Html {
+    let address = browser::address();
+    let second = format!("{address}?store=second");
+    let copied = address.clone();
+    html! {
+        <div class="empty" data-testid="no-peers">
+            <p><strong>{ "Nobody else is here yet." }</strong></p>
+            <p>
+                { "Open this page in another browser profile or on another machine, and donate there:" }
+            </p>
+            <p class="address">
+                <code>{ &address }</code>
+                <CopyButton label="Copy the address of this page"
+                    text={Callback::from(move |()| copied.clone())} />
+            </p>
+            <p>
+                { "Or " }
+                <a href={second} target="_blank" rel="noopener">{ "open a second peer in this browser" }</a>
+                { ", with an identity of its own." }
+            </p>
+        </div>
+    }
+}
+
+fn header(column: Column, sort: Sort, onclick: Callback<MouseEvent>) -> Html {
+    let state = sort.aria(column);
+    html! {
+        <th scope="col" aria-sort={state} class={classes!(column.is_number().then_some("number"))}>
+            <button type="button" class="sort" {onclick}>
+                { column.title() }
+                if let Some(unit) = column.unit() {
+                    <span class="unit">{ unit }</span>
+                }
+                <span class="arrow" aria-hidden="true" />
+            </button>
+        </th>
+    }
+}
+
+fn row(peer: &PeerView) -> Html {
+    let id = peer.peer_id.to_string();
+    html! {
+        <tr key={id.clone()} data-testid="peer-row" data-peer-id={id} data-path={words::path(peer.path)}>
+            <th scope="row"><PeerName peer={peer.peer_id} /></th>
+            <td>
+                <span class={classes!("tag", words::path(peer.path))}>{ words::path(peer.path) }</span>
+                <span class="quiet small transport">{ &peer.transport }</span>
+            </td>
+            { number(peer.rtt_millis.map(format::count)) }
+            <td class="offers">
+                if let Some(can) = &peer.capabilities {
+                    { offers(can) }
+                } else {
+                    { unknown() }
+                }
+            </td>
+            { number(speed(peer).map(format::rate)) }
+            <td>{ doing(peer) }</td>
+            { number(peer.reputation.map(format::reputation)) }
+        </tr>
+    }
+}
+
+fn number(value: Option<String>) -> Html {
+    html! {
+        <td class="number">
+            if let Some(value) = value {
+                { value }
+            } else {
+                { unknown() }
+            }
+        </td>
+    }
+}
+
+fn unknown() -> Html {
+    html! { <><span class="faint" aria-hidden="true">{ format::UNKNOWN }</span><span class="unseen">{ "unknown" }</span></> }
+}

@@ -1,0 +1,235 @@
+//! The dashboard's whole state and the one function that changes it.
+//!
+//! 1. a person or the node does something: an [`Action`]
+//! 2. [`App::reduce`] makes the next state of it; nothing else changes the state
+//! 3. the page draws the state
+//!
+//! The state asks nothing of the world: effects (starting, commands, storage) are the page's.
+
+use std::rc::Rc;
+use thrum_protocol::id::ModelId;
+use thrum_protocol::view::{AskErrorCode, AskUpdate, LogLine, Snapshot, State};
+
+use crate::catalogue::Catalogue;
+use crate::conversation::Conversation;
+use crate::log::Log;
+
+/// Everything the dashboard shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct App {
+    /// how far the node is
+    pub life: Life,
+    /// which of this origin's tabs runs the node
+    pub role: Role,
+    /// the node as it was last seen
+    pub snapshot: Option<Rc<Snapshot>>,
+    /// the model on its way
+    pub progress: Option<Progress>,
+    /// questions and answers
+    pub conversation: Conversation,
+    /// the node's log
+    pub log: Rc<Log>,
+    /// the relay's models
+    pub catalogue: Fetched,
+    /// what went wrong outside the node, until the next action of that kind
+    pub notice: Option<String>,
+}
+
+/// How far the node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    /// nobody said yes
+    #[default]
+    Asking,
+    /// it cannot start
+    Failed(String),
+    /// it runs, here or in another tab
+    Running,
+    /// identity and worker are being opened
+    Starting,
+}
+
+/// Which of this origin's tabs runs the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// another one; this tab shows it
+    Follower,
+    /// this one
+    #[default]
+    Owner,
+}
+
+/// The model on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// `download`, `verify`, `upload`, `probe`
+    pub stage: String,
+    /// bytes so far
+    pub loaded: u64,
+    /// bytes in all, where known
+    pub total: Option<u64>,
+    /// the model that was loaded when this began
+    before: Option<ModelId>,
+}
+
+/// Something fetched from the relay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Fetched {
+    /// it is not there, and why
+    Failed(String),
+    /// it is there
+    Ready(Rc<Catalogue>),
+    /// on its way
+    #[default]
+    Waiting,
+}
+
+/// What can happen to the dashboard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// a prompt was sent
+    Asked {
+        /// its number
+        ask: u64,
+        /// what was typed
+        prompt: String,
+    },
+    /// an answer goes on
+    Answered {
+        /// its number
+        ask: u64,
+        /// what happened
+        update: AskUpdate,
+    },
+    /// the catalogue came, or did not
+    Catalogue(Result<Rc<Catalogue>, String>),
+    /// the node was closed by the person
+    Closed,
+    /// the node could not be started
+    Failed(String),
+    /// lines of the log
+    Logged(Vec<LogLine>),
+    /// begin a new conversation
+    NewConversation,
+    /// something went wrong outside the node, or no longer is
+    Notice(Option<String>),
+    /// the model goes on
+    Progressed {
+        /// what is being done
+        stage: String,
+        /// bytes so far
+        loaded: u64,
+        /// bytes in all, where known
+        total: Option<u64>,
+    },
+    /// the node as it is now
+    Seen {
+        /// its view
+        snapshot: Rc<Snapshot>,
+        /// which tab runs it
+        role: Role,
+    },
+    /// the person said yes
+    Starting,
+    /// the node runs
+    Started,
+    /// an answer was stopped
+    Stopped {
+        /// its number
+        ask: u64,
+    },
+}
+
+impl App {
+    /// The state after `action`.
+    #[must_use]
+    pub fn reduce(mut self, action: Action) -> Self {
+        match action {
+            Action::Asked { ask, prompt } => self.conversation.ask(ask, prompt),
+            Action::Answered { ask, update } => self.conversation.update(ask, update),
+            Action::Catalogue(Ok(catalogue)) => self.catalogue = Fetched::Ready(catalogue),
+            Action::Catalogue(Err(why)) => self.catalogue = Fetched::Failed(why),
+            Action::Closed => self.close(Life::Asking),
+            Action::Failed(why) => self.close(Life::Failed(why)),
+            Action::Logged(lines) => {
+                let log = Rc::make_mut(&mut self.log);
+                lines.into_iter().for_each(|line| log.push(line));
+            }
+            Action::NewConversation => self.conversation = Conversation::default(),
+            Action::Notice(notice) => self.notice = notice,
+            Action::Progressed {
+                stage,
+                loaded,
+                total,
+            } => self.progress(stage, loaded, total),
+            Action::Seen { snapshot, role } => self.see(snapshot, role),
+            Action::Starting => {
+                self.life = Life::Starting;
+                self.notice = None;
+            }
+            Action::Started => self.life = Life::Running,
+            Action::Stopped { ask } => self.conversation.stop(ask),
+        }
+        self
+    }
+
+    /// The catalogue, where it came.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        match &self.catalogue {
+            Fetched::Ready(catalogue) => Some(catalogue),
+            Fetched::Failed(_) | Fetched::Waiting => None,
+        }
+    }
+
+    fn close(&mut self, life: Life) {
+        self.life = life;
+        self.snapshot = None;
+        self.progress = None;
+        self.role = Role::Owner;
+        self.conversation
+            .fail_open(AskErrorCode::NoProvider, "the node of this tab was closed");
+    }
+
+    fn progress(&mut self, stage: String, loaded: u64, total: Option<u64>) {
+        let before = match &self.progress {
+            Some(progress) => progress.before,
+            None => self.loaded_model(),
+        };
+        self.progress = Some(Progress {
+            stage,
+            loaded,
+            total,
+            before,
+        });
+    }
+
+    fn see(&mut self, snapshot: Rc<Snapshot>, role: Role) {
+        if self.role == Role::Follower && role == Role::Owner {
+            self.conversation.fail_open(
+                AskErrorCode::NoProvider,
+                "the tab that ran the node was closed, and this tab took over",
+            );
+        }
+        self.role = role;
+        let failed = snapshot.status.state == State::Error;
+        self.snapshot = Some(snapshot);
+        let loaded = self.loaded_model();
+        let arrived = self.progress.as_ref().is_some_and(|progress| {
+            loaded.is_some() && (loaded != progress.before || progress.stage == "probe")
+        });
+        if arrived || failed {
+            self.progress = None;
+        }
+    }
+
+    fn loaded_model(&self) -> Option<ModelId> {
+        self.snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.model.as_ref())
+            .map(|model| model.id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The page's words for the node's values, and what to do about each error.
+
+use thrum_protocol::view::{AskErrorCode, DonationMode, LogLevel, Path, RelayState, State};
+
+/// The product in one sentence: headline of the page, with and without wasm.
+pub const SENTENCE: &str = "A hive of browser tabs that runs, teaches and shares language models.";
+
+/// What the page offers, under the headline.
+pub const LEAD: &str = "Open this page and your tab becomes a peer. Prompts are answered by \
+whichever tab has time, and the words travel from tab to tab. No account, nothing to install.";
+
+/// A state in one word.
+#[must_use]
+pub fn state(state: State) -> &'static str {
+    match state {
+        State::Connecting => "Connecting",
+        State::Error => "Needs attention",
+        State::Off => "Off",
+        State::Paused => "Paused",
+        State::Ready => "Ready",
+        State::Working => "Working",
+    }
+}
+
+/// A state as a token for styles and tests: the JSON form.
+#[must_use]
+pub fn state_token(state: State) -> &'static str {
+    match state {
+        State::Connecting => "connecting",
+        State::Error => "error",
+        State::Off => "off",
+        State::Paused => "paused",
+        State::Ready => "ready",
+        State::Working => "working",
+    }
+}
+
+/// What the donation is doing.
+#[must_use]
+pub fn donation(mode: DonationMode) -> &'static str {
+    match mode {
+        DonationMode::Finishing => "Finishing what was taken",
+        DonationMode::Off => "Not donating",
+        DonationMode::On => "Donating",
+        DonationMode::Paused => "Donation paused",
+    }
+}
+
+/// The donation as a token for styles and tests: the JSON form.
+#[must_use]
+pub fn donation_token(mode: DonationMode) -> &'static str {
+    match mode {
+        DonationMode::Finishing => "finishing",
+        DonationMode::Off => "off",
+        DonationMode::On => "on",
+        DonationMode::Paused => "paused",
+    }
+}
+
+/// How bytes get to a peer.
+#[must_use]
+pub fn path(path: Path) -> &'static str {
+    match path {
+        Path::Direct => "direct",
+        Path::Relayed => "relayed",
+    }
+}
+
+/// How far a relay's connection is.
+#[must_use]
+pub fn relay_state(state: RelayState) -> &'static str {
+    match state {
+        RelayState::Connected => "Connected",
+        RelayState::Connecting => "Connecting",
+        RelayState::Reserved => "Connected, reachable",
+        RelayState::Waiting => "Not connected",
+    }
+}
+
+/// A relay's state as a token for styles and tests: the JSON form.
+#[must_use]
+pub fn relay_token(state: RelayState) -> &'static str {
+    match state {
+        RelayState::Connected => "connected",
+        RelayState::Connecting => "connecting",
+        RelayState::Reserved => "reserved",
+        RelayState::Waiting => "waiting",
+    }
+}
+
+/// A level of the log, as in its filter.
+#[must_use]
+pub fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
+/// A level by the word of [`level`].
+#[must_use]
+pub fn level_from(word: &str) -> Option<LogLevel> {
+    [
+        LogLevel::Debug,
+        LogLevel::Info,
+        LogLevel::Warn,
+        LogLevel::Error,
+    ]
+    .into_iter()
+    .find(|candidate| level(*candidate) == word)
+}
+
+/// What the node is doing with the model's bytes.
+#[must_use]
+pub fn stage(stage: &str) -> &str {
+    match stage {
+        "download" => "Downloading the model",
+        "verify" => "Checking the model",
+        "upload" => "Loading the model into the engine",
+        "probe" => "Measuring the speed",
+        other => other,
+    }
+}
+
+/// An error's code, as programs know it.
+#[must_use]
+pub fn error_code(code: AskErrorCode) -> &'static str {
+    match code {
+        AskErrorCode::Busy => "busy",
+        AskErrorCode::Cancelled => "cancelled",
+        AskErrorCode::DeadlinePassed => "deadline_passed",
+        AskErrorCode::InvalidRequest => "invalid_request",
+        AskErrorCode::NoProvider => "no_provider",
+        AskErrorCode::ProvidersFailed => "providers_failed",
+        AskErrorCode::UnknownModel => "unknown_model",
+    }
+}
+
+/// What a person can do when there is no answer.
+#[must_use]
+pub fn advice(code: AskErrorCode) -> &'static str {
+    match code {
+        AskErrorCode::Busy => "Wait until an answer ends, or stop one, then send again.",
+        AskErrorCode::Cancelled => "",
+        AskErrorCode::DeadlinePassed => {
+            "Send it again, allow fewer tokens, or choose another peer."
+        }
+        AskErrorCode::InvalidRequest => {
+            "Shorten the prompt, or start a new conversation without context."
+        }
+        AskErrorCode::NoProvider => {
+            "Load a model in this tab, or open this page in another browser profile and donate there."
+        }
+        AskErrorCode::ProvidersFailed => "Send it again, or choose “this tab” under “Answered by”.",
+        AskErrorCode::UnknownModel => {
+            "Load the model's file in this tab, or connect to a peer that offers it."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../index.html");
+
+    /// Text of the static page with its line breaks evened out.
+    fn page() -> String {
+        PAGE.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_static_page_says_what_the_dashboard_says() {
+        assert!(page().contains(SENTENCE));
+        assert!(page().contains(LEAD));
+    }
+
+    #[test]
+    fn levels_are_found_by_their_word() {
+        assert_eq!(level_from("warn"), Some(LogLevel::Warn));
+        assert_eq!(level_from("loud"), None);
+    }
+
+    #[test]
+    fn tokens_are_the_json_forms() {
+        let json = |value: serde_json::Value| value.as_str().map(str::to_owned);
+        for value in [State::Connecting, State::Error, State::Off, State::Working] {
+            let form = serde_json::to_value(value).expect("a word");
+            assert_eq!(json(form).as_deref(), Some(state_token(value)));
+        }
+        for value in [AskErrorCode::NoProvider, AskErrorCode::DeadlinePassed] {
+            let form = serde_json::to_value(value).expect("a word");
+            assert_eq!(json(form).as_deref(), Some(error_code(value)));
+        }
+    }
+}
