@@ -1,0 +1,122 @@
+//! Every bound of the relay, each with its unit and its reason.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Peers with a reservation at once; a tab holds one, so this is the largest hive of one relay.
+pub const MAX_RESERVATIONS: usize = 1024;
+
+/// Reservations of one peer at once; a tab that reconnects may briefly hold two.
+pub const MAX_RESERVATIONS_PER_PEER: usize = 4;
+
+/// How long a reservation lasts unless renewed; clients renew at three quarters of it.
+pub const RESERVATION_DURATION: Duration = Duration::from_secs(60 * 60);
+
+/// Circuits open at once; each costs two streams and at most two 256 KiB yamux windows.
+pub const MAX_CIRCUITS: usize = 256;
+
+/// Circuits of one peer at once: an asker with several providers, or a provider with askers.
+pub const MAX_CIRCUITS_PER_PEER: usize = 16;
+
+/// How long one circuit lives. A conversation flows through it until tabs meet directly, so the
+/// libp2p default of two minutes would cut answers.
+pub const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Bytes that one circuit carries. A signed token frame is below 1 KiB: 64 MiB is about 65,000
+/// tokens, and far too little to move a model.
+pub const MAX_CIRCUIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Reservations a peer may ask for at once, and how often it gains another one.
+pub const RESERVATION_BURST_PER_PEER: (NonZeroU32, Duration) =
+    (non_zero(30), Duration::from_secs(10));
+
+/// Reservations an address may ask for at once; a school or an office shares one.
+pub const RESERVATION_BURST_PER_IP: (NonZeroU32, Duration) =
+    (non_zero(256), Duration::from_secs(1));
+
+/// Circuits a peer may open at once, and how often it gains another one.
+pub const CIRCUIT_BURST_PER_PEER: (NonZeroU32, Duration) = (non_zero(64), Duration::from_secs(2));
+
+/// Circuits an address may open at once; a school or an office shares one.
+pub const CIRCUIT_BURST_PER_IP: (NonZeroU32, Duration) =
+    (non_zero(512), Duration::from_millis(500));
+
+/// Established connections in all, unless configured.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 4096;
+
+/// Connections, established or in their handshake, of one address, unless configured.
+pub const DEFAULT_MAX_CONNECTIONS_PER_IP: u32 = 64;
+
+/// Established connections of one peer; two transports, twice during a reconnect.
+pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+
+/// Handshakes at once; each webrtc-direct handshake holds a whole peer connection.
+pub const MAX_PENDING_CONNECTIONS: u32 = 256;
+
+/// How long a handshake may take; webrtc-direct needs about ten round trips.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a connection without a reservation, a circuit or a stream is kept. A tab that only
+/// asks sits idle between prompts.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// Seconds; the shortest life of a rendezvous registration. Clients renew at half their own.
+pub const MIN_REGISTRATION_SECS: u64 = 30;
+
+/// Seconds; the longest life of a rendezvous registration, which is also what a client asks for
+/// that names none. A registration outlives its peer, so shorter is kinder to those who dial.
+pub const MAX_REGISTRATION_SECS: u64 = 2 * 60 * 60;
+
+/// Rendezvous namespaces of one peer: the product's and a few capabilities.
+pub const MAX_REGISTRATIONS_PER_PEER: usize = 16;
+
+/// Rendezvous registrations in all; every peer with a reservation in four namespaces.
+pub const MAX_REGISTRATIONS: usize = 4 * MAX_RESERVATIONS;
+
+/// Rendezvous cookies remembered. Each may list every registration (8 B each), so this bounds
+/// them to about 32 MiB with their overhead.
+pub const MAX_COOKIES: usize = 512;
+
+/// Registrations that a peer may make in [`REGISTRATION_WINDOW`] before it is disconnected.
+/// The rendezvous server keeps a replaced registration until its time is up, so an unbounded
+/// rate would be unbounded memory.
+pub const MAX_REGISTRATIONS_PER_WINDOW: u32 = 30;
+
+/// The window of [`MAX_REGISTRATIONS_PER_WINDOW`].
+pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long the listeners may take to name their addresses at start.
+pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests in flight and connections may take to end after a stop is asked for.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// HTTP connections in all; each costs a socket and two small buffers.
+pub const MAX_HTTP_CONNECTIONS: usize = 1024;
+
+/// HTTP connections of one address; browsers open six, and a proxy hides many browsers.
+pub const MAX_HTTP_CONNECTIONS_PER_IP: u32 = 256;
+
+/// How long a client may take to send its request's head, or stay idle between requests.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes; the largest `index.html`, which is read whole to hash its scripts.
+pub const MAX_INDEX_HTML_BYTES: u64 = 1024 * 1024;
+
+/// Bytes; the largest `models/index.json`, which is read whole to know what may be served.
+pub const MAX_MODEL_INDEX_BYTES: u64 = 1024 * 1024;
+
+/// Bytes; the largest key, certificate or configuration file; real ones are below 4 KiB.
+pub const MAX_SMALL_FILE_BYTES: u64 = 256 * 1024;
+
+const fn non_zero(value: u32) -> NonZeroU32 {
+    match NonZeroU32::new(value) {
+        Some(value) => value,
+        None => panic!("a burst is at least one"),
+    }
+}
+
+const _: () = assert!(MAX_CIRCUITS_PER_PEER <= MAX_CIRCUITS);
+const _: () = assert!(MAX_RESERVATIONS_PER_PEER <= MAX_RESERVATIONS);
+const _: () = assert!(DEFAULT_MAX_CONNECTIONS_PER_IP <= DEFAULT_MAX_CONNECTIONS);
+const _: () = assert!(MIN_REGISTRATION_SECS < MAX_REGISTRATION_SECS);

@@ -1,0 +1,111 @@
+//! Owns what the relay speaks: its transports, its protocols and their limits.
+
+use libp2p::core::transport::Transport as _;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{
+    Swarm, SwarmBuilder, connection_limits, identify, noise, ping, relay, rendezvous, tcp,
+    websocket, yamux,
+};
+use prometheus_client::registry::Registry;
+
+use super::NetworkError;
+use crate::address_cap;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::limits;
+
+/// Everything a relay speaks. The caps come first, so that the others see nobody refused.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) address_cap: address_cap::Behaviour,
+    pub(super) connection_limits: connection_limits::Behaviour,
+    pub(super) relay: relay::Behaviour,
+    pub(super) rendezvous: rendezvous::server::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+}
+
+pub(super) fn build(
+    config: &Config,
+    identity: Identity,
+    registry: &mut Registry,
+) -> Result<Swarm<Behaviour>, NetworkError> {
+    let Identity {
+        keypair,
+        certificate,
+    } = identity;
+    let failed = |error: &dyn std::error::Error| NetworkError::Transport(error.to_string());
+    let Ok(builder) = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_other_transport(|keypair| {
+            let transport = websocket::Config::new(tcp::tokio::Transport::new(
+                tcp::Config::default().nodelay(true),
+            ))
+            .upgrade(Version::V1Lazy)
+            .authenticate(noise::Config::new(keypair)?)
+            .multiplex(yamux::Config::default());
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(transport)
+        })
+        .map_err(|error| failed(&error))?
+        .with_other_transport(|keypair| {
+            libp2p_webrtc::tokio::Transport::new(keypair.clone(), certificate)
+        });
+    let Ok(builder) = builder
+        .with_bandwidth_metrics(registry)
+        .with_behaviour(|keypair| behaviour(config, keypair));
+    let swarm = builder
+        .with_swarm_config(|swarm| {
+            swarm.with_idle_connection_timeout(limits::IDLE_CONNECTION_TIMEOUT)
+        })
+        .with_connection_timeout(limits::HANDSHAKE_TIMEOUT)
+        .build();
+    Ok(swarm)
+}
+
+fn behaviour(config: &Config, keypair: &Keypair) -> Behaviour {
+    let connection_limits = connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(config.max_connections))
+        .with_max_established_per_peer(Some(limits::MAX_CONNECTIONS_PER_PEER))
+        .with_max_pending_incoming(Some(limits::MAX_PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(0));
+    let rendezvous = rendezvous::server::Config::default()
+        .with_min_ttl(limits::MIN_REGISTRATION_SECS)
+        .with_max_ttl(limits::MAX_REGISTRATION_SECS)
+        .with_max_registration_per_peer(limits::MAX_REGISTRATIONS_PER_PEER)
+        .with_max_registration_total(limits::MAX_REGISTRATIONS)
+        .with_max_stored_cookies(limits::MAX_COOKIES);
+    let identify = identify::Config::new(crate::PROTOCOL.to_owned(), keypair.public())
+        .with_agent_version(format!("thrum-relay/{}", crate::VERSION));
+    Behaviour {
+        address_cap: address_cap::Behaviour::new(config.max_connections_per_ip),
+        connection_limits: connection_limits::Behaviour::new(connection_limits),
+        relay: relay::Behaviour::new(keypair.public().to_peer_id(), relay_config()),
+        rendezvous: rendezvous::server::Behaviour::new(rendezvous),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::new()),
+    }
+}
+
+fn relay_config() -> relay::Config {
+    let (n_reservations_per_peer, reservation_per_peer) = limits::RESERVATION_BURST_PER_PEER;
+    let (n_reservations_per_ip, reservation_per_ip) = limits::RESERVATION_BURST_PER_IP;
+    let (n_circuits_per_peer, circuit_per_peer) = limits::CIRCUIT_BURST_PER_PEER;
+    let (n_circuits_per_ip, circuit_per_ip) = limits::CIRCUIT_BURST_PER_IP;
+    relay::Config {
+        max_reservations: limits::MAX_RESERVATIONS,
+        max_reservations_per_peer: limits::MAX_RESERVATIONS_PER_PEER,
+        reservation_duration: limits::RESERVATION_DURATION,
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: limits::MAX_CIRCUITS,
+        max_circuits_per_peer: limits::MAX_CIRCUITS_PER_PEER,
+        max_circuit_duration: limits::MAX_CIRCUIT_DURATION,
+        max_circuit_bytes: limits::MAX_CIRCUIT_BYTES,
+        circuit_src_rate_limiters: Vec::new(),
+    }
+    .reservation_rate_per_peer(n_reservations_per_peer, reservation_per_peer)
+    .reservation_rate_per_ip(n_reservations_per_ip, reservation_per_ip)
+    .circuit_src_per_peer(n_circuits_per_peer, circuit_per_peer)
+    .circuit_src_per_ip(n_circuits_per_ip, circuit_per_ip)
+}
