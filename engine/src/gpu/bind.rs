@@ -20,19 +20,25 @@ pub(super) struct Bound {
     pub(super) group: wgpu::BindGroup,
 }
 
+/// The kernels compiled so far; a clone shares them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kernels {
+    compiled: BTreeMap<&'static str, Compiled>,
+}
+
 /// Compiles kernels and makes parameter blocks, each once.
 #[derive(Debug)]
 pub(super) struct Binder<'a> {
     device: &'a GpuDevice,
-    compiled: BTreeMap<&'static str, Compiled>,
+    kernels: &'a mut Kernels,
     uniforms: BTreeMap<Vec<u32>, wgpu::Buffer>,
 }
 
 impl<'a> Binder<'a> {
-    pub(super) fn new(device: &'a GpuDevice) -> Self {
+    pub(super) fn new(device: &'a GpuDevice, kernels: &'a mut Kernels) -> Self {
         Self {
             device,
-            compiled: BTreeMap::new(),
+            kernels,
             uniforms: BTreeMap::new(),
         }
     }
@@ -55,6 +61,7 @@ impl<'a> Binder<'a> {
             kernel.name
         );
         let compiled = self
+            .kernels
             .compiled
             .entry(kernel.name)
             .or_insert_with(|| compile(self.device, kernel));

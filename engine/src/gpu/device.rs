@@ -87,8 +87,17 @@ impl GpuDevice {
         &self.adapter
     }
 
+    /// Why the device cannot be used any more, once that is so.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
     /// Ends the device: everything that still uses it answers [`EngineError::GpuLost`].
     pub fn destroy(&self) {
+        // Before the driver says so: a mapping that ends between its promise and its reader is a
+        // panic inside wgpu.
+        self.lost
+            .get_or_init(|| "the device was destroyed".to_owned());
         self.device.destroy();
     }
 

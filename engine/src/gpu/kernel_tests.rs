@@ -9,7 +9,7 @@ use half::f16;
 use thrum_shaders::Kernel;
 
 use super::test_device::{Noise, device};
-use crate::gpu::bind::Binder;
+use crate::gpu::bind::{Binder, Kernels};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::readback::Readback;
 use crate::gpu::repack::{self, Parts};
@@ -499,7 +499,8 @@ fn run_all(
             Argument::Words(words) => filled(device, bytemuck::cast_slice(words)),
         })
         .collect();
-    let bound = Binder::new(device).bind(kernel, &buffers.iter().collect::<Vec<_>>());
+    let mut kernels = Kernels::default();
+    let bound = Binder::new(device, &mut kernels).bind(kernel, &buffers.iter().collect::<Vec<_>>());
     let mut encoder = device.device.create_command_encoder(&Default::default());
     {
         let mut pass = encoder.begin_compute_pass(&Default::default());

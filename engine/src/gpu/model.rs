@@ -1,17 +1,27 @@
 //! A model on the GPU: tokens in, logits out.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::config::ModelConfig;
 use crate::error::EngineError;
+use crate::gpu::bind::Kernels;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::plan::Plan;
 use crate::gpu::readback::Readback;
+use crate::gpu::upload::GpuTensor;
 use crate::kv::check_batch;
+use crate::weights::Slot;
 
 /// A llama model whose weights and keys and values live on a GPU.
 #[derive(Debug)]
 pub struct GpuModel {
     device: GpuDevice,
     config: ModelConfig,
+    /// Shared with every fork.
+    tensors: Arc<BTreeMap<Slot, GpuTensor>>,
+    /// Shared with every fork.
+    kernels: Kernels,
     plan: Plan,
     readback: Readback,
     /// Positions whose keys and values are in the cache.
@@ -23,16 +33,9 @@ impl GpuModel {
     pub(super) async fn new(
         device: GpuDevice,
         config: ModelConfig,
-        plan: Plan,
+        tensors: BTreeMap<Slot, GpuTensor>,
     ) -> Result<Self, EngineError> {
-        let readback = Readback::new(config.vocab_size);
-        let mut model = Self {
-            device,
-            config,
-            plan,
-            readback,
-            cached_len: 0,
-        };
+        let mut model = Self::over(device, config, Arc::new(tensors), Kernels::default())?;
         let mut encoder = model.encoder();
         let copy = model
             .readback
@@ -40,6 +43,38 @@ impl GpuModel {
         model.device.queue.submit([encoder.finish()]);
         model.readback.read(&model.device, copy).await?;
         Ok(model)
+    }
+
+    /// Another model on the same weights, with keys and values of its own and none cached.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuBufferTooLarge`] when the cache does not fit, [`EngineError::GpuLost`]
+    /// once the device has gone. That the device has run out of memory shows at the next pass.
+    pub fn fork(&self) -> Result<Self, EngineError> {
+        self.device.check()?;
+        Self::over(
+            self.device.clone(),
+            self.config.clone(),
+            Arc::clone(&self.tensors),
+            self.kernels.clone(),
+        )
+    }
+
+    fn over(
+        device: GpuDevice,
+        config: ModelConfig,
+        tensors: Arc<BTreeMap<Slot, GpuTensor>>,
+        mut kernels: Kernels,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            plan: Plan::new(&device, &config, &tensors, &mut kernels)?,
+            readback: Readback::new(config.vocab_size),
+            device,
+            config,
+            tensors,
+            kernels,
+            cached_len: 0,
+        })
     }
 
     /// What the model is made of.

@@ -174,6 +174,36 @@ fn a_pass_that_is_dropped_before_it_begins_changes_nothing() {
 }
 
 #[test]
+fn forks_share_weights_and_nothing_else() {
+    let Some(device) = device() else { return };
+    let synthetic = Synthetic::new(config(false), Format::Q8_0, 4);
+    let mut first = synthetic.on_gpu(&device).expect("the model fits");
+    let mut reference = synthetic.reference();
+    pollster::block_on(first.forward(&[1, 2, 3], 0)).expect("tokens are good");
+    let mut second = first.fork().expect("there is room for another");
+    assert_eq!(second.cached_len(), 0);
+    pollster::block_on(second.forward(&[40, 50], 0)).expect("tokens are good");
+    let got = pollster::block_on(first.forward(&[4], 3)).expect("tokens are good");
+    assert_close(
+        &got,
+        &reference
+            .forward(&[1, 2, 3, 4], 0)
+            .expect("tokens are good"),
+    );
+    drop(first);
+    let got = pollster::block_on(second.forward(&[60], 2)).expect("tokens are good");
+    assert_close(
+        &got,
+        &reference
+            .forward(&[40, 50, 60], 0)
+            .expect("tokens are good"),
+    );
+    device.destroy();
+    assert_lost(second.fork().map(drop));
+    assert!(device.lost().is_some());
+}
+
+#[test]
 fn refuses_what_cannot_be_fed() {
     let Some(device) = device() else { return };
     let synthetic = Synthetic::new(config(true), Format::Q8_0, 3);

@@ -7,7 +7,7 @@ use thrum_shaders::Kernel;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
-use crate::gpu::bind::{Binder, Bound};
+use crate::gpu::bind::{Binder, Bound, Kernels};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::rope;
 use crate::gpu::upload::GpuTensor;
@@ -68,12 +68,13 @@ impl Plan {
         device: &GpuDevice,
         config: &ModelConfig,
         tensors: &BTreeMap<Slot, GpuTensor>,
+        kernels: &mut Kernels,
     ) -> Result<Self, EngineError> {
         let mut builder = Builder {
             config,
             tensors,
             space: Space::new(device, config)?,
-            binder: Binder::new(device),
+            binder: Binder::new(device, kernels),
             decode: Vec::new(),
             prefill: Vec::new(),
         };

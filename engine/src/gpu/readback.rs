@@ -63,16 +63,12 @@ impl Readback {
             None => return Err(device.loss("the device stopped answering")),
         }
         device.check()?;
-        let floats = {
-            let bytes = buffer
-                .get_mapped_range(..)
-                .map_err(|e| device.loss(&e.to_string()))?;
-            // The mapping is as aligned as the browser made it, so the floats are copied out.
-            bytes
-                .chunks_exact(size_of::<f32>())
-                .map(bytemuck::pod_read_unaligned)
-                .collect()
-        };
+        // The mapping is as aligned as the browser made it, so the floats are copied out.
+        let floats = buffer
+            .get_mapped_range(..)
+            .chunks_exact(size_of::<f32>())
+            .map(bytemuck::pod_read_unaligned)
+            .collect();
         buffer.unmap();
         self.idle = Some(buffer);
         Ok(floats)

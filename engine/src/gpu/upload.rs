@@ -7,7 +7,6 @@ use crate::error::EngineError;
 use crate::gguf::{GgufError, WRITE_BLOCKS, WeightSink};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::model::GpuModel;
-use crate::gpu::plan::Plan;
 use crate::gpu::repack::{self, Parts};
 use crate::quant::Format;
 use crate::weights::{Slot, TensorInfo};
@@ -81,8 +80,7 @@ impl GpuUpload {
         if let Some(slot) = Slot::all(&config).find(|slot| !tensors.contains_key(slot)) {
             return Err(missing(slot).into());
         }
-        let plan = Plan::new(&self.device, &config, &tensors)?;
-        GpuModel::new(self.device, config, plan).await
+        GpuModel::new(self.device, config, tensors).await
     }
 }
 
