@@ -60,6 +60,9 @@
   addEventListener("unhandledrejection", function (event) {
     fail(String((event.reason && event.reason.message) || event.reason));
   });
+  document.addEventListener("securitypolicyviolation", function (event) {
+    fail("The page's content security policy blocked " + (event.blockedURI || "a script") + ".");
+  });
   addEventListener("thrum-load-failed", function (event) {
     fail(event.detail);
   });

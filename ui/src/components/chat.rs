@@ -25,6 +25,8 @@ pub(crate) struct ChatProps {
     pub(crate) snapshot: Option<Rc<Snapshot>>,
     /// the catalogue's entry of the model that answers, where it is one of those
     pub(crate) model: Option<Listed>,
+    /// the catalogue is on its way
+    pub(crate) waits_for_model: bool,
     /// a prompt and how to answer it; why it was not sent
     pub(crate) on_ask: Callback<(String, Options), Result<(), Unfit>>,
     /// stop this answer
@@ -90,13 +92,7 @@ pub(crate) fn Chat(props: &ChatProps) -> Html {
                     </button>
                 }
             </div>
-            if let Some(model) = props.model.as_ref().filter(|model| !model.description.is_empty()) {
-                <p class="demonstrator" data-testid="demonstrator">
-                    <strong>{ &model.name }{ " is a demonstrator. " }</strong>
-                    { &model.description }
-                    { " For real use, load a GGUF of your own under “Model”." }
-                </p>
-            }
+            { notice(props) }
             if props.conversation.is_empty() {
                 <div class="empty chat-empty">
                     <p><strong>{ "Nothing asked yet." }</strong></p>
@@ -110,6 +106,9 @@ pub(crate) fn Chat(props: &ChatProps) -> Html {
                 </ol>
             }
             <p class="unseen" role="status">{ spoken(&props.conversation) }</p>
+            if props.waits_for_model {
+                <div class="examples-to-come" />
+            }
             <Examples prompts={examples} on_choose={choose} />
             { form(props, &options, &prompt, send) }
             if let Some(why) = unfit(*refused) {
@@ -118,6 +117,24 @@ pub(crate) fn Chat(props: &ChatProps) -> Html {
             <ChatOptions options={*options} on_change={Callback::from(move |next| options.set(next))} />
         </section>
     }
+}
+
+/// What the model is good for. While that is on its way it takes as much room.
+fn notice(props: &ChatProps) -> Html {
+    let described = |model: &&Listed| !model.description.is_empty();
+    if let Some(model) = props.model.as_ref().filter(described) {
+        return html! {
+            <p class="demonstrator" data-testid="demonstrator">
+                <strong>{ &model.name }{ " is a demonstrator. " }</strong>
+                { &model.description }
+                { " For real use, load a GGUF of your own under “Model”." }
+            </p>
+        };
+    }
+    if props.waits_for_model {
+        return html! { <p class="demonstrator">{ "Asking the relay what its model is good for…" }</p> };
+    }
+    Html::default()
 }
 
 /// The prompt, the route and the one button that matters at the moment.

@@ -6,7 +6,7 @@ use thrum_protocol::view::{Command, DonateLimits, DonationMode};
 use thrum_ui::ask::{self, Options, Unfit};
 use thrum_ui::catalogue::{Catalogue, Listed};
 use thrum_ui::choice::{Choice, Remembered};
-use thrum_ui::state::{Action, App, Life, Role};
+use thrum_ui::state::{Action, App, Fetched, Life, Role};
 use web_sys::File;
 use yew::prelude::*;
 
@@ -59,7 +59,7 @@ struct Wishes {
 #[component]
 pub(crate) fn Dashboard() -> Html {
     let store = use_memo((), |()| browser::store());
-    let app = use_reducer_eq(Shown::default);
+    let app = use_reducer_eq(|| first_state(&store));
     let held = use_mut_ref(|| Held {
         bridge: None,
         next_ask: browser::epoch_millis(),
@@ -91,6 +91,15 @@ pub(crate) fn Dashboard() -> Html {
         Life::Failed(why) => welcome(&wishes, Some(why.clone())),
         Life::Starting | Life::Running => running(&wishes),
     }
+}
+
+/// A returning visit shows the node from the first moment on, without asking again in between.
+fn first_state(store: &str) -> Shown {
+    let mut app = App::default();
+    if browser::remembered(store).is_some() {
+        app = app.reduce(Action::Starting);
+    }
+    Shown(app)
 }
 
 /// Whether the person clicked just now or on an earlier visit.
@@ -125,6 +134,8 @@ impl Wishes {
         self.app.dispatch(Action::Starting);
         if visit == Visit::Clicked {
             self.remember(choice, limits);
+            // The button that had the focus is gone.
+            browser::focus("main");
         }
         wasm_bindgen_futures::spawn_local(async move {
             let start = Start {
@@ -178,6 +189,7 @@ impl Wishes {
         self.command(Command::Finish);
         let bridge = self.held.borrow_mut().bridge.take();
         self.app.dispatch(Action::Closed);
+        browser::focus("main");
         if let Some(bridge) = bridge {
             wasm_bindgen_futures::spawn_local(async move { bridge.close().await });
         }
@@ -307,7 +319,7 @@ fn chat(wishes: &Wishes) -> Html {
     });
     html! {
         <Chat conversation={app.conversation.clone()} snapshot={app.snapshot.clone()}
-            model={answering(wishes)} {on_ask} {on_stop} {on_new} />
+            model={answering(wishes)} waits_for_model={app.catalogue == Fetched::Waiting} {on_ask} {on_stop} {on_new} />
     }
 }
 

@@ -83,5 +83,5 @@ fn current(props: &ModelPanelProps) -> Html {
         ),
         (None, None) => "None loaded.".to_owned(),
     };
-    html! { <p class="quiet">{ words }</p> }
+    html! { <p class="quiet not-loaded">{ words }</p> }
 }

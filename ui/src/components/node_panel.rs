@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use thrum_protocol::view::{DonateLimits, DonationMode, Snapshot, State};
+use thrum_protocol::view::{DonateLimits, DonationMode, DonationView, Snapshot, State};
 use thrum_ui::state::Progress;
 use thrum_ui::{format, words};
 use yew::prelude::*;
@@ -52,15 +52,12 @@ pub(crate) fn NodePanel(props: &NodePanelProps) -> Html {
             if let Some(progress) = &props.progress {
                 <ProgressBar progress={progress.clone()} />
             }
-            if let Some(snapshot) = snapshot {
-                { given(snapshot) }
-            }
+            { given(snapshot) }
             <Limits limits={props.limits} on_change={&props.on_limits} />
-            if let Some(snapshot) = snapshot {
-                <p class="small quiet" data-testid="storage-note" data-persistent={snapshot.storage.persistent.to_string()}>
-                    { storage(snapshot) }
-                </p>
-            }
+            <p class="small quiet storage" data-testid="storage-note"
+                data-persistent={snapshot.map(|it| it.storage.persistent.to_string())}>
+                { snapshot.map(storage) }
+            </p>
             <p class="small">
                 <button type="button" class="text-button" data-testid="forget"
                     onclick={props.on_wish.reform(|_: MouseEvent| Wish::Forget)}>
@@ -119,14 +116,22 @@ fn button(
     }
 }
 
-/// What this tab computed for others.
-fn given(snapshot: &Snapshot) -> Html {
-    let donation = &snapshot.donation;
+/// What this tab computed for others; as high while nothing is known, so that nothing jumps.
+fn given(snapshot: Option<&Snapshot>) -> Html {
+    let fact = |name: &str, value: fn(&DonationView) -> u64| {
+        let value = snapshot.map(|it| format::count(value(&it.donation)));
+        html! {
+            <div>
+                <dt>{ name }</dt>
+                <dd class="number">{ value.unwrap_or_else(|| format::UNKNOWN.to_owned()) }</dd>
+            </div>
+        }
+    };
     html! {
         <dl class="facts" data-testid="given">
-            <div><dt>{ "Computing for others" }</dt><dd class="number">{ format::count(donation.jobs.len() as u64) }</dd></div>
-            <div><dt>{ "Answers given" }</dt><dd class="number">{ format::count(donation.jobs_done) }</dd></div>
-            <div><dt>{ "Tokens given" }</dt><dd class="number">{ format::count(donation.tokens_done) }</dd></div>
+            { fact("Computing for others", |donation| donation.jobs.len() as u64) }
+            { fact("Answers given", |donation| donation.jobs_done) }
+            { fact("Tokens given", |donation| donation.tokens_done) }
         </dl>
     }
 }

@@ -32,6 +32,8 @@ pub(crate) fn PageFooter(props: &PageFooterProps) -> Html {
             <p data-testid="version">{ format!("Thrum {version} · protocol {PROTOCOL}") }</p>
             if let Some(snapshot) = &props.snapshot {
                 { this_peer(snapshot, &props.store) }
+            } else {
+                <p class="this-peer">{ "No peer id before a node runs." }</p>
             }
             <p>
                 { "Free software under MIT or Apache-2.0, at your choice. Source, licence texts, privacy and security notes are in the repository: README.md, LICENSE-MIT, LICENSE-APACHE, SECURITY.md." }
