@@ -209,9 +209,8 @@ fn optional_size(metadata: &Metadata, key: &str, max: u64) -> Result<Option<usiz
     if value == 0 || value > max {
         return Err(bad(key, value, &format!("between 1 and {max}")));
     }
-    Ok(Some(
-        usize::try_from(value).expect("every maximum above fits in 32 bits"),
-    ))
+    // Every maximum above fits in 32 bits.
+    Ok(Some(value as usize))
 }
 
 fn float_between(

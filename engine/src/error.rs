@@ -1,11 +1,19 @@
 //! The engine's one error: what was asked, what stood in the way, and the numbers.
 
+use crate::chat::ChatError;
 use crate::gguf::GgufError;
+use crate::tokenizer::TokenizerError;
 
 /// Why the engine could not load a model or produce a token.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// The chat template could not be used.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// The tokenizer in the file, or a text, was refused.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     /// The model file was refused.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -78,10 +86,40 @@ pub enum EngineError {
         vocab_size: usize,
     },
     /// The model answered with something that is not a number.
-    #[error("the logits at position {position} are not finite")]
+    #[error("the logits for token {index} of the answer are not finite")]
     LogitsNotFinite {
-        /// Position of the token that was fed.
-        position: usize,
+        /// Place in the answer, from 0.
+        index: usize,
+    },
+    /// A parameter of the request is out of range.
+    #[error("{name} is {value}; it must be {expected}")]
+    BadParameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it was.
+        value: String,
+        /// What is accepted.
+        expected: String,
+    },
+    /// The adapter cannot hold a buffer of the size that the model needs.
+    #[error("{what} needs a buffer of {needed_bytes} bytes and the gpu offers {available_bytes}")]
+    GpuBufferTooLarge {
+        /// What the buffer is for: a tensor's name, or `keys`, `attention scores`, ...
+        what: String,
+        /// Its size in bytes.
+        needed_bytes: u64,
+        /// The largest that the adapter binds, in bytes.
+        available_bytes: u64,
+    },
+    /// The kernels read vectors, and the model's sizes do not divide into them.
+    #[error("{what} is {value}, and on the gpu it has to be a multiple of {multiple}")]
+    GpuShape {
+        /// Which size.
+        what: &'static str,
+        /// What the model has.
+        value: usize,
+        /// What it would have to divide by.
+        multiple: usize,
     },
     /// There is no GPU that can run the kernels.
     #[error("no usable gpu: {reason}")]

@@ -3,18 +3,35 @@
 //! The engine knows no network, no clock and no runtime: bytes of a model file are pushed in,
 //! tokens come out one step at a time, and whoever drives it decides when. In reading order:
 //!
-//! 1. [`gguf`] reads a file as it arrives; [`config`] and [`weights`] say what it holds;
-//!    [`quant`] what its bytes mean; [`memory`] what it will take.
+//! 1. [`gguf`] reads a file as it arrives; [`config`] and [`weights`] say what it holds, [`quant`]
+//!    what its bytes mean, [`memory`] what it will take.
+//! 2. [`mod@reference`] is the forward pass as a specification; [`cpu`] and [`gpu`] are the fast
+//!    ones; [`rope`] and [`kv`] are what they share, and [`model`] is whichever was loaded.
+//! 3. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, [`text`]
+//!    lets it out, [`generate`] is the loop around them.
 //!
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from `libm`, never from the platform.
 
+pub mod chat;
 pub mod config;
+pub mod cpu;
 pub mod error;
+pub mod generate;
 pub mod gguf;
+pub mod gpu;
+pub mod kv;
 pub mod memory;
+pub mod model;
 pub mod quant;
+pub mod reference;
+pub mod rope;
+pub mod sampler;
+pub mod synthetic;
+pub mod text;
+pub mod tokenizer;
 pub mod weights;
 
 pub use config::ModelConfig;
 pub use error::EngineError;
+pub use model::Model;

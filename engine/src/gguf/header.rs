@@ -246,10 +246,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
-        Ok(self
-            .take(N)?
-            .try_into()
-            .expect("take returns what it was asked for"))
+        let array = self.bytes[self.at..]
+            .first_chunk::<N>()
+            .ok_or(Stop::NeedMore)?;
+        self.at += N;
+        Ok(*array)
     }
 
     fn u32(&mut self) -> Result<u32, Stop> {

@@ -93,6 +93,47 @@ impl NumberKind {
     }
 }
 
+#[cfg(test)]
+impl Numbers {
+    pub(crate) fn from_ints(values: &[i64]) -> Self {
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self {
+            kind: NumberKind::I64,
+            bytes,
+        }
+    }
+
+    pub(crate) fn from_floats(values: &[f32]) -> Self {
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self {
+            kind: NumberKind::F32,
+            bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Metadata {
+    pub(crate) fn from_pairs(pairs: Vec<(&str, Value)>) -> Self {
+        Self {
+            values: pairs
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: Value) {
+        self.values.insert(key.to_owned(), value);
+    }
+}
+
 impl Numbers {
     /// How many numbers there are.
     pub fn len(&self) -> usize {

@@ -22,6 +22,7 @@ pub use metadata::{Metadata, Numbers, Value};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::memory::MemoryEstimate;
+use crate::tokenizer::Tokenizer;
 use crate::weights::TensorInfo;
 use header::HeaderParser;
 use layout::Layout;
@@ -74,6 +75,8 @@ pub struct ReadOptions {
 pub struct ModelHeader {
     /// Sizes and constants.
     pub config: ModelConfig,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
     /// `tokenizer.chat_template`, unchecked.
     pub chat_template: Option<String>,
     /// What running the model takes.
@@ -200,6 +203,7 @@ impl GgufReader {
                 .into());
             }
         }
+        let tokenizer = Tokenizer::from_metadata(&raw.metadata, config.vocab_size)?;
         let memory = MemoryEstimate::new(&config, &tensors);
         if let Some(available_bytes) = self.options.available_bytes {
             memory.fits(available_bytes)?;
@@ -207,6 +211,7 @@ impl GgufReader {
         let chat_template = raw.metadata.optional_text("tokenizer.chat_template")?;
         let header = ModelHeader {
             config,
+            tokenizer,
             chat_template: chat_template.map(str::to_owned),
             memory,
         };
@@ -217,3 +222,6 @@ impl GgufReader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

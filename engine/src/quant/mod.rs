@@ -4,8 +4,11 @@
 //! Dequantisation here is the specification that the CPU kernels and the WGSL kernels are held to.
 
 mod dequant;
+mod quantize;
 
+pub(crate) use dequant::block_scale;
 pub use dequant::dequantize;
+pub use quantize::quantize;
 
 /// Weights in a block of [`Format::Q8_0`] and [`Format::Q4_0`].
 pub const QUANT_BLOCK_LEN: usize = 32;
@@ -122,3 +125,6 @@ pub(crate) fn foreign_type_name(type_id: u32) -> Option<&'static str> {
         .find(|(id, _)| *id == type_id)
         .map(|(_, name)| *name)
 }
+
+#[cfg(test)]
+mod tests;

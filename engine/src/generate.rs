@@ -1,0 +1,232 @@
+//! An answer, one step at a time: whoever drives it may pause, look or stop between any two steps.
+//!
+//! 1. [`Generation::new`] takes the prompt and, when an answer is taken over from another peer,
+//!    the tokens it already has.
+//! 2. Each [`Generation::step`] is at most one forward pass: a slice of the prompt, or one token.
+//! 3. After [`Step::Finished`] every further step says the same again.
+//!
+//! The token at index `i` depends on the prompt, the tokens before it, the parameters and the
+//! model: not on how many of those tokens were computed here.
+
+use crate::error::EngineError;
+use crate::memory::MAX_BATCH;
+use crate::model::Model;
+use crate::sampler::{Sampler, SamplerParams};
+use crate::text::TextStream;
+use crate::tokenizer::Tokenizer;
+
+/// What an answer shall be like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationParams {
+    /// How tokens are chosen.
+    pub sampling: SamplerParams,
+    /// Tokens in the whole answer, resumed ones included; at least 1.
+    pub max_tokens: usize,
+    /// The answer ends before the first of these.
+    pub stop: Vec<String>,
+    /// Goes on after an end-of-text token, for measuring and comparing.
+    pub ignore_eos: bool,
+}
+
+/// A token of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenEvent {
+    /// Its place in the answer, from 0, resumed tokens counted.
+    pub index: usize,
+    /// Its id.
+    pub id: u32,
+    /// Its bytes, which may be part of a character.
+    pub bytes: Vec<u8>,
+    /// Text that became certain with it; empty while a character or a stop string may be open.
+    pub text: String,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The caller asked for it.
+    Cancelled,
+    /// `max_tokens`, or the end of the context.
+    Length,
+    /// An end-of-text token or a stop string.
+    Stop,
+}
+
+/// The end of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// Why.
+    pub reason: FinishReason,
+    /// Text that had been held back; empty when the step is repeated.
+    pub text: String,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// The answer has ended.
+    Finished(Finish),
+    /// Part of the prompt was read.
+    Prefill {
+        /// Tokens read so far.
+        done: usize,
+        /// Tokens to read before the next token of the answer.
+        total: usize,
+    },
+    /// The answer has one more token.
+    Token(TokenEvent),
+}
+
+/// An answer in the making.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    sampler: Sampler,
+    params: GenerationParams,
+    text: TextStream,
+    /// The prompt and the answer so far.
+    tokens: Vec<u32>,
+    n_prompt: usize,
+    /// How many of `tokens` the model has read.
+    n_read: usize,
+    finished: Option<FinishReason>,
+}
+
+impl Generation {
+    /// Starts an answer to `prompt`, of which `resumed` has been computed elsewhere.
+    ///
+    /// Text that belongs to `resumed` is not repeated; what its last token held back comes out
+    /// with the next.
+    ///
+    /// # Errors
+    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`],
+    /// [`EngineError::UnknownToken`], or [`EngineError::BadParameter`].
+    pub fn new(
+        model: &Model,
+        tokenizer: &Tokenizer,
+        prompt: &[u32],
+        resumed: &[u32],
+        params: GenerationParams,
+    ) -> Result<Self, EngineError> {
+        let sampler = Sampler::new(params.sampling)?;
+        if params.max_tokens == 0 {
+            return Err(EngineError::BadParameter {
+                name: "max_tokens",
+                value: "0".to_owned(),
+                expected: "at least 1".to_owned(),
+            });
+        }
+        let tokens = [prompt, resumed].concat();
+        let config = model.config();
+        if prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if tokens.len() > config.context_len {
+            return Err(EngineError::PromptTooLong {
+                prompt_tokens: tokens.len(),
+                context_len: config.context_len,
+            });
+        }
+        let vocab_size = config.vocab_size;
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocab_size) {
+            return Err(EngineError::UnknownToken {
+                token: *token,
+                vocab_size,
+            });
+        }
+        let mut text = TextStream::new(&params.stop)?;
+        for token in resumed {
+            text.push(tokenizer.piece(*token));
+        }
+        let n_prompt = prompt.len();
+        let mut generation = Self {
+            sampler,
+            params,
+            text,
+            tokens,
+            n_prompt,
+            n_read: 0,
+            finished: None,
+        };
+        if !resumed.is_empty() {
+            generation.finished = generation.end_after_last(config.context_len);
+        }
+        Ok(generation)
+    }
+
+    /// Reads the next slice of the prompt, or computes the next token.
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`EngineError::LogitsNotFinite`]. A step that failed can be tried
+    /// again.
+    ///
+    /// # Cancel safety
+    /// A step that was dropped can be taken again.
+    pub async fn step(
+        &mut self,
+        model: &mut Model,
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, EngineError> {
+        if let Some(reason) = self.finished {
+            return Ok(Step::Finished(Finish {
+                reason,
+                text: self.text.flush(),
+            }));
+        }
+        let total = self.tokens.len();
+        let end = total.min(self.n_read + MAX_BATCH);
+        let logits = model
+            .forward(&self.tokens[self.n_read..end], self.n_read)
+            .await?;
+        if end < total {
+            self.n_read = end;
+            return Ok(Step::Prefill { done: end, total });
+        }
+        let index = self.answer().len();
+        let id = self.sampler.sample(&logits, index)?;
+        self.n_read = end;
+        if tokenizer.is_end(id) && !self.params.ignore_eos {
+            self.finished = Some(FinishReason::Stop);
+            return Ok(Step::Finished(Finish {
+                reason: FinishReason::Stop,
+                text: self.text.flush(),
+            }));
+        }
+        self.tokens.push(id);
+        let bytes = tokenizer.piece(id).to_vec();
+        let text = self.text.push(&bytes);
+        self.finished = self.end_after_last(model.config().context_len);
+        Ok(Step::Token(TokenEvent {
+            index,
+            id,
+            bytes,
+            text,
+        }))
+    }
+
+    /// Ends the answer; the next step says so. An answer that has ended stays as it ended.
+    pub fn cancel(&mut self) {
+        self.finished.get_or_insert(FinishReason::Cancelled);
+    }
+
+    /// The tokens of the answer so far, resumed ones included.
+    pub fn answer(&self) -> &[u32] {
+        &self.tokens[self.n_prompt..]
+    }
+
+    /// Tokens in the prompt.
+    pub fn prompt_len(&self) -> usize {
+        self.n_prompt
+    }
+
+    fn end_after_last(&self, context_len: usize) -> Option<FinishReason> {
+        if self.text.stopped() {
+            return Some(FinishReason::Stop);
+        }
+        let full = self.answer().len() >= self.params.max_tokens || self.tokens.len() > context_len;
+        full.then_some(FinishReason::Length)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! Writes small GGUF files with random weights, for tests and for measuring speed.
+//!
+//! The vocabulary is the byte alphabet, then a beginning-of-text token, then unused ones: the
+//! shape of Thrum's default model.
+
+use crate::ModelConfig;
+use crate::quant::{Format, quantize};
+use crate::weights::Slot;
+
+/// token; the first after the 256 bytes.
+pub const BOS: u32 = 256;
+
+/// token; the byte `;`.
+pub const EOS: u32 = b';' as u32;
+
+/// bytes; GGUF's default.
+const ALIGNMENT: usize = 32;
+
+/// Collects metadata and tensors and lays them out as a GGUF file.
+#[derive(Debug, Clone)]
+pub struct GgufWriter {
+    /// The version to state.
+    pub version: u32,
+    n_pairs: u64,
+    pairs: Vec<u8>,
+    tensors: Vec<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+struct Tensor {
+    name: String,
+    dims: Vec<u64>,
+    type_id: u32,
+    bytes: Vec<u8>,
+}
+
+impl Default for GgufWriter {
+    fn default() -> Self {
+        Self {
+            version: 3,
+            n_pairs: 0,
+            pairs: Vec::new(),
+            tensors: Vec::new(),
+        }
+    }
+}
+
+impl GgufWriter {
+    /// Adds a `u32`.
+    pub fn uint(&mut self, key: &str, value: u32) -> &mut Self {
+        self.pair(key, 4, &value.to_le_bytes())
+    }
+
+    /// Adds an `f32`.
+    pub fn float(&mut self, key: &str, value: f32) -> &mut Self {
+        self.pair(key, 6, &value.to_le_bytes())
+    }
+
+    /// Adds a `bool`.
+    pub fn bool(&mut self, key: &str, value: bool) -> &mut Self {
+        self.pair(key, 7, &[value.into()])
+    }
+
+    /// Adds a `string`.
+    pub fn text(&mut self, key: &str, value: &str) -> &mut Self {
+        self.pair(key, 8, &text_bytes(value))
+    }
+
+    /// Adds an array of strings.
+    pub fn texts(&mut self, key: &str, values: &[String]) -> &mut Self {
+        let texts: Vec<u8> = values.iter().flat_map(|value| text_bytes(value)).collect();
+        self.array(key, 8, values.len(), &texts)
+    }
+
+    /// Adds an array of `i32`.
+    pub fn ints(&mut self, key: &str, values: &[i32]) -> &mut Self {
+        let numbers: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.array(key, 5, values.len(), &numbers)
+    }
+
+    /// Adds an array of `f32`.
+    pub fn floats(&mut self, key: &str, values: &[f32]) -> &mut Self {
+        let numbers: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.array(key, 6, values.len(), &numbers)
+    }
+
+    /// Adds a pair of any type, its value as it is to stand in the file.
+    pub fn pair(&mut self, key: &str, type_id: u32, value: &[u8]) -> &mut Self {
+        self.pairs.extend(text_bytes(key));
+        self.pairs.extend(type_id.to_le_bytes());
+        self.pairs.extend_from_slice(value);
+        self.n_pairs += 1;
+        self
+    }
+
+    /// Adds a tensor; `dims` fastest first.
+    pub fn tensor(&mut self, name: &str, dims: &[u64], type_id: u32, bytes: Vec<u8>) -> &mut Self {
+        self.tensors.push(Tensor {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            type_id,
+            bytes,
+        });
+        self
+    }
+
+    /// The file.
+    pub fn finish(&self) -> Vec<u8> {
+        let mut offsets = Vec::with_capacity(self.tensors.len());
+        let mut end = 0_usize;
+        for tensor in &self.tensors {
+            offsets.push(end);
+            end += tensor.bytes.len().next_multiple_of(ALIGNMENT);
+        }
+        self.finish_with_offsets(&offsets)
+    }
+
+    /// The file, stating offsets that need not be true.
+    pub fn finish_with_offsets(&self, offsets: &[usize]) -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(self.version.to_le_bytes());
+        file.extend((self.tensors.len() as u64).to_le_bytes());
+        file.extend(self.n_pairs.to_le_bytes());
+        file.extend_from_slice(&self.pairs);
+        for (tensor, offset) in self.tensors.iter().zip(offsets) {
+            file.extend(text_bytes(&tensor.name));
+            file.extend((tensor.dims.len() as u32).to_le_bytes());
+            file.extend(tensor.dims.iter().flat_map(|dim| dim.to_le_bytes()));
+            file.extend(tensor.type_id.to_le_bytes());
+            file.extend((*offset as u64).to_le_bytes());
+        }
+        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        for tensor in &self.tensors {
+            file.extend_from_slice(&tensor.bytes);
+            file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        }
+        file
+    }
+
+    fn array(&mut self, key: &str, type_id: u32, n: usize, values: &[u8]) -> &mut Self {
+        let head = [&type_id.to_le_bytes()[..], &(n as u64).to_le_bytes()].concat();
+        self.pair(key, 9, &[&head, values].concat())
+    }
+}
+
+fn text_bytes(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// A model to be made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyntheticModel {
+    /// Transformer blocks.
+    pub n_layers: usize,
+    /// Channels of the residual stream; a multiple of `n_heads`.
+    pub dim: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Channels of the feed-forward layer.
+    pub ffn_dim: usize,
+    /// Token ids; at least 257.
+    pub vocab_size: usize,
+    /// Positions.
+    pub context_len: usize,
+    /// How matrices are stored; F32 where their rows are not whole blocks.
+    pub format: Format,
+    /// Without an `output.weight` of its own.
+    pub tied_output: bool,
+    /// What the weights are drawn from.
+    pub seed: u64,
+}
+
+impl SyntheticModel {
+    /// The smallest model that has everything: odd counts, shared heads, whole blocks.
+    pub const SMALL: Self = Self {
+        n_layers: 2,
+        dim: 64,
+        n_heads: 4,
+        n_kv_heads: 2,
+        ffn_dim: 96,
+        vocab_size: 320,
+        context_len: 128,
+        format: Format::Q8_0,
+        tied_output: true,
+        seed: 1,
+    };
+
+    /// What a reader will say of it.
+    pub fn config(&self) -> ModelConfig {
+        ModelConfig {
+            name: "synthetic".to_owned(),
+            n_layers: self.n_layers,
+            dim: self.dim,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.dim / self.n_heads,
+            ffn_dim: self.ffn_dim,
+            vocab_size: self.vocab_size,
+            context_len: self.context_len,
+            rope_dim: self.dim / self.n_heads,
+            rope_base: 10_000.0,
+            norm_eps: 1e-5,
+            tied_output: self.tied_output,
+        }
+    }
+
+    /// The file.
+    pub fn gguf(&self) -> Vec<u8> {
+        let mut writer = self.metadata();
+        self.add_tensors(&mut writer);
+        writer.finish()
+    }
+
+    /// Its metadata, without tensors.
+    pub fn metadata(&self) -> GgufWriter {
+        let mut writer = GgufWriter::default();
+        self.add_shape(&mut writer);
+        self.add_tokenizer(&mut writer);
+        writer
+    }
+
+    /// Adds every tensor, in the order of [`Slot::all`].
+    pub fn add_tensors(&self, writer: &mut GgufWriter) {
+        let config = self.config();
+        for (n, slot) in Slot::all(&config).enumerate() {
+            let (rows, cols) = slot.shape(&config);
+            let whole_blocks = cols % self.format.block_len() == 0;
+            let format = if slot.is_norm() || !whole_blocks {
+                Format::F32
+            } else {
+                self.format
+            };
+            let mut random = Random(self.seed.wrapping_add(n as u64));
+            // The variance of a sum over `cols` stays about 1; gains stay about 1.
+            let (mean, spread) = if slot.is_norm() {
+                (1.0, 0.2)
+            } else {
+                (0.0, (3.0 / cols as f32).sqrt())
+            };
+            let weights: Vec<f32> = (0..rows * cols)
+                .map(|_| mean + spread * random.symmetric())
+                .collect();
+            let dims = match slot.is_norm() {
+                true => vec![cols as u64],
+                false => vec![cols as u64, rows as u64],
+            };
+            writer.tensor(
+                &slot.name(),
+                &dims,
+                format.type_id(),
+                quantize(format, &weights),
+            );
+        }
+    }
+
+    fn add_shape(&self, writer: &mut GgufWriter) {
+        let config = self.config();
+        writer
+            .text("general.architecture", "llama")
+            .text("general.name", "synthetic")
+            .uint("llama.block_count", config.n_layers as u32)
+            .uint("llama.embedding_length", config.dim as u32)
+            .uint("llama.attention.head_count", config.n_heads as u32)
+            .uint("llama.attention.head_count_kv", config.n_kv_heads as u32)
+            .uint("llama.feed_forward_length", config.ffn_dim as u32)
+            .uint("llama.context_length", config.context_len as u32)
+            .uint("llama.rope.dimension_count", config.rope_dim as u32)
+            .float("llama.rope.freq_base", config.rope_base)
+            .float("llama.attention.layer_norm_rms_epsilon", config.norm_eps);
+    }
+
+    fn add_tokenizer(&self, writer: &mut GgufWriter) {
+        let control = |id: usize| {
+            if id == BOS as usize {
+                "<|begin|>".to_owned()
+            } else {
+                format!("<|unused{id}|>")
+            }
+        };
+        let bytes = crate::tokenizer::bytes::alphabet().map(String::from);
+        let tokens: Vec<String> = bytes
+            .into_iter()
+            .chain((256..self.vocab_size).map(control))
+            .collect();
+        let kinds: Vec<i32> = (0..self.vocab_size)
+            .map(|id| if id < 256 { 1 } else { 3 })
+            .collect();
+        writer
+            .text("tokenizer.ggml.model", "gpt2")
+            .text("tokenizer.ggml.pre", "gpt-2")
+            .texts("tokenizer.ggml.tokens", &tokens)
+            .ints("tokenizer.ggml.token_type", &kinds)
+            .texts("tokenizer.ggml.merges", &[])
+            .uint("tokenizer.ggml.bos_token_id", BOS)
+            .uint("tokenizer.ggml.eos_token_id", EOS)
+            .bool("tokenizer.ggml.add_bos_token", true);
+    }
+}
+
+/// Numbers that look random and are the same everywhere (Marsaglia's xorshift64*).
+#[derive(Debug, Clone, Copy)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next 32 bits.
+    pub fn bits(&mut self) -> u32 {
+        // An xorshift must not be at 0; odd seeds never get there.
+        self.0 |= 1;
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    /// A number between -1 and 1.
+    pub fn symmetric(&mut self) -> f32 {
+        // 24 bits are exact in f32.
+        (self.bits() >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
