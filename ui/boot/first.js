@@ -29,6 +29,7 @@
     var show = function () {
       document.getElementById("failure-reason").textContent = why;
       document.getElementById("failure").hidden = false;
+      document.getElementById("loading").textContent = "The page’s program did not start.";
       root.dataset.failed = "";
       document.querySelectorAll("#app button").forEach(function (button) {
         button.textContent = "Not available";

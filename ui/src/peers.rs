@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use thrum_protocol::view::{Capabilities, Path, PeerView};
 
-use crate::format;
+use crate::{format, words};
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub const COLUMNS: [Column; 7] = [
     Column::Activity,
     Column::Reputation,
 ];
+
+/// count; fewer peers than this are seen at a glance and need no filter.
+pub const FILTER_FROM: usize = 6;
 
 /// By what the table is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +121,25 @@ pub fn sorted(peers: &[PeerView], sort: Sort) -> Vec<&PeerView> {
     let mut rows: Vec<&PeerView> = peers.iter().collect();
     rows.sort_by(|a, b| compare(a, b, sort).then_with(|| a.peer_id.cmp(&b.peer_id)));
     rows
+}
+
+/// Whether a peer is what the filter asks for: every word of it stands in some cell of the row.
+#[must_use]
+pub fn matches(peer: &PeerView, filter: &str) -> bool {
+    let mut row = format!(
+        "{} {} {} {}",
+        peer.peer_id,
+        words::path(peer.path),
+        peer.transport,
+        doing(peer)
+    );
+    if let Some(can) = &peer.capabilities {
+        row.push_str(&offers(can));
+    }
+    let row = row.to_lowercase();
+    filter
+        .split_whitespace()
+        .all(|word| row.contains(&word.to_lowercase()))
 }
 
 fn compare(a: &PeerView, b: &PeerView, sort: Sort) -> Ordering {
@@ -294,6 +316,14 @@ mod tests {
     #[test]
     fn an_offer_names_models_and_back_end() {
         assert_eq!(offers(&can(0, true)), "no model");
+    }
+
+    #[test]
+    fn the_filter_asks_for_every_word_in_any_cell() {
+        let row = peer(0, None);
+        assert!(matches(&row, ""));
+        assert!(matches(&row, "Relayed nasuq"));
+        assert!(!matches(&row, "relayed direct"));
     }
 
     #[test]

@@ -205,12 +205,6 @@ impl App {
     }
 
     fn see(&mut self, snapshot: Rc<Snapshot>, role: Role) {
-        if self.role == Role::Follower && role == Role::Owner {
-            self.conversation.fail_open(
-                AskErrorCode::NoProvider,
-                "the tab that ran the node was closed, and this tab took over",
-            );
-        }
         self.role = role;
         let failed = snapshot.status.state == State::Error;
         self.snapshot = Some(snapshot);

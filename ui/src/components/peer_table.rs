@@ -1,8 +1,9 @@
 //! The peers: sortable, filterable, and a hint where there are none.
 
 use thrum_protocol::view::PeerView;
-use thrum_ui::peers::{COLUMNS, Column, Sort, doing, offers, sorted, speed};
+use thrum_ui::peers::{COLUMNS, Column, FILTER_FROM, Sort, doing, matches, offers, sorted, speed};
 use thrum_ui::{format, words};
+use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use super::copy_button::CopyButton;
@@ -17,6 +18,19 @@ pub(crate) struct PeerTableProps {
 #[component]
 pub(crate) fn PeerTable(props: &PeerTableProps) -> Html {
     let sort = use_state_eq(Sort::default);
+    let filter = use_state_eq(String::new);
+    let oninput = {
+        let filter = filter.clone();
+        Callback::from(move |event: InputEvent| {
+            let input: HtmlInputElement = event.target_unchecked_into();
+            filter.set(input.value());
+        })
+    };
+    let has_filter = props.peers.len() >= FILTER_FROM;
+    let rows: Vec<&PeerView> = sorted(&props.peers, *sort)
+        .into_iter()
+        .filter(|peer| !has_filter || matches(peer, &filter))
+        .collect();
     let headers = COLUMNS.map(|column| {
         let onclick = {
             let sort = sort.clone();
@@ -26,10 +40,21 @@ pub(crate) fn PeerTable(props: &PeerTableProps) -> Html {
     });
     html! {
         <section class="card" aria-labelledby="peers-title">
-            <h2 id="peers-title">
-                { "Peers " }
-                <span class="count number" data-testid="peer-count">{ props.peers.len() }</span>
-            </h2>
+            <div class="card-head">
+                <h2 id="peers-title">
+                    { "Peers " }
+                    <span class="count number" data-testid="peer-count">{ props.peers.len() }</span>
+                </h2>
+                if has_filter {
+                    <div class="field inline">
+                        <label for="peer-filter">{ "Filter" }</label>
+                        <input id="peer-filter" type="search" {oninput} data-testid="peer-filter" />
+                        <span class="unseen" role="status">
+                            { format!("{} shown", format::counted(rows.len() as u64, "peer", "peers")) }
+                        </span>
+                    </div>
+                }
+            </div>
             if props.peers.is_empty() {
                 <Nobody />
             } else {
@@ -39,7 +64,7 @@ pub(crate) fn PeerTable(props: &PeerTableProps) -> Html {
                             { "Connected peers. The headers sort the table." }
                         </caption>
                         <thead><tr>{ for headers }</tr></thead>
-                        <tbody>{ for sorted(&props.peers, *sort).into_iter().map(row) }</tbody>
+                        <tbody>{ for rows.into_iter().map(row) }</tbody>
                     </table>
                 </div>
             }
