@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::error::EngineError;
+use crate::gpu::adapter;
 
 /// What to ask of the machine's adapters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,14 +68,10 @@ impl GpuDevice {
             })
             .await
             .map_err(unavailable)?;
-        let info = adapter.get_info();
-        let adapter = AdapterSummary {
-            name: info.name,
-            backend: info.backend.to_string(),
-            is_fallback: info.device_type == wgpu::DeviceType::Cpu,
-        };
+        let lost = watched(&device);
+        let adapter = adapter::summary(adapter.get_info(), options).await;
         Ok(Self {
-            lost: watched(&device),
+            lost,
             device,
             queue,
             adapter,

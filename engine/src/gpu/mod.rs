@@ -6,6 +6,9 @@
 //!
 //! Invariant: a device that is lost stays lost; every later call says so, and the caller starts at 1.
 
+#[cfg_attr(target_arch = "wasm32", path = "adapter_web.rs")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "adapter_native.rs")]
+mod adapter;
 mod bind;
 mod device;
 mod model;
