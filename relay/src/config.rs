@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::small_file;
 
+/// The name of the identity's file in the state directory.
+const KEY_FILE: &str = "thrum-relay.key";
+
 /// The command line of `thrum-relay`.
 #[derive(Debug, Parser)]
 #[command(
@@ -84,8 +87,13 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", env = "THRUM_MODELS")]
     pub models: Option<PathBuf>,
 
+    /// Keeps what outlives the relay in this directory, made when missing
+    /// [default: thrum in $XDG_STATE_HOME or ~/.local/state].
+    #[arg(long, value_name = "DIR", env = "THRUM_STATE")]
+    pub state: Option<PathBuf>,
+
     /// Keeps the relay's identity in this file, made when missing, and its certificate beside it
-    /// [default: thrum/thrum-relay.key in $XDG_STATE_HOME or ~/.local/state].
+    /// [default: thrum-relay.key in the directory of --state].
     #[arg(long, value_name = "FILE", env = "THRUM_KEY")]
     pub key: Option<PathBuf>,
 
@@ -186,7 +194,7 @@ impl Default for Config {
             announce: Vec::new(),
             page: PathBuf::from("dist"),
             models: PathBuf::from("models"),
-            key: default_key_path(),
+            key: default_state().join(KEY_FILE),
             max_connections: limits::DEFAULT_MAX_CONNECTIONS,
             max_connections_per_ip: limits::DEFAULT_MAX_CONNECTIONS_PER_IP,
             log: "warn,thrum_relay=info".to_owned(),
@@ -247,7 +255,10 @@ impl CommandLine {
             announce: flags.announce.or(file.announce).unwrap_or(default.announce),
             page: flags.page.or(file.page).unwrap_or(default.page),
             models: flags.models.or(file.models).unwrap_or(default.models),
-            key: flags.key.or(file.key).unwrap_or(default.key),
+            key: flags.key.or(file.key).unwrap_or_else(|| {
+                let state = flags.state.or(file.state);
+                state.map_or(default.key, |state| state.join(KEY_FILE))
+            }),
             max_connections: flags
                 .max_connections
                 .or(file.max_connections)
@@ -362,7 +373,7 @@ fn check_ice_url(url: &str) -> Result<(), String> {
     }
 }
 
-fn default_key_path() -> PathBuf {
+fn default_state() -> PathBuf {
     let in_env = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -371,5 +382,5 @@ fn default_key_path() -> PathBuf {
     in_env("XDG_STATE_HOME")
         .or_else(|| in_env("HOME").map(|home| home.join(".local/state")))
         .unwrap_or_default()
-        .join("thrum/thrum-relay.key")
+        .join("thrum")
 }

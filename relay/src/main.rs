@@ -1,6 +1,7 @@
 //! The `thrum-relay` command: reads settings, starts the relay, says where it is, stops it.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use anyhow::Context;
 use clap::Parser;
@@ -38,6 +39,7 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log).context("the log filter does not hold")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Json => log.json().init(),

@@ -99,6 +99,13 @@ fn the_state_directory_decides_where_the_key_lies() {
         key["key"].as_str(),
         Some("/home/somebody/.local/state/thrum/thrum-relay.key")
     );
+    let state = ["--state", "/from-flag"];
+    let key = |arguments: &[&str]| {
+        printed(arguments, &[("THRUM_STATE", "/from-environment")])["key"].to_string()
+    };
+    assert_eq!(key(&state), "\"/from-flag/thrum-relay.key\"");
+    assert_eq!(key(&[]), "\"/from-environment/thrum-relay.key\"");
+    assert_eq!(key(&["--state", "/from-flag", "--key", "/k"]), "\"/k\"");
 }
 
 #[test]
