@@ -112,6 +112,13 @@ pub fn level_from(word: &str) -> Option<LogLevel> {
     .find(|candidate| level(*candidate) == word)
 }
 
+/// A reason without its countdown: what a screen reader says once, not every second.
+#[must_use]
+pub fn steady(reason: &str) -> &str {
+    let countdown = reason.find("Next try in");
+    reason[..countdown.unwrap_or(reason.len())].trim_end()
+}
+
 /// What the node is doing with the model's bytes.
 #[must_use]
 pub fn stage(stage: &str) -> &str {
@@ -175,6 +182,14 @@ mod tests {
     fn the_static_page_says_what_the_dashboard_says() {
         assert!(page().contains(SENTENCE));
         assert!(page().contains(LEAD));
+    }
+
+    #[test]
+    fn a_countdown_is_not_read_aloud() {
+        let at = |secs| format!("The relay does not answer (refused). Next try in {secs} s.");
+        assert_eq!(steady(&at(9)), steady(&at(8)));
+        assert_eq!(steady(&at(9)), "The relay does not answer (refused).");
+        assert_eq!(steady("Connected."), "Connected.");
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub(crate) fn NodePanel(props: &NodePanelProps) -> Html {
                 <span class="status-word">{ words::state(state) }</span>
                 <span class="quiet">{ words::donation(mode) }</span>
             </p>
-            <p class="reason" aria-live="polite" data-testid="status-reason">{ reason }</p>
+            <p class="reason" data-testid="status-reason">{ reason }</p>
+            <p class="unseen" aria-live="polite">{ format!("{}: {}", words::state(state), words::steady(reason)) }</p>
             <div class="buttons" role="group" aria-label="Donation">
                 { buttons(mode, snapshot.is_some(), &props.on_wish) }
             </div>
