@@ -1,7 +1,6 @@
 //! A model on the GPU: tokens in, logits out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
@@ -19,7 +18,7 @@ pub struct GpuModel {
     device: GpuDevice,
     config: ModelConfig,
     /// Shared with every fork.
-    tensors: Arc<BTreeMap<Slot, GpuTensor>>,
+    tensors: BTreeMap<Slot, GpuTensor>,
     /// Shared with every fork.
     kernels: Kernels,
     plan: Plan,
@@ -35,7 +34,7 @@ impl GpuModel {
         config: ModelConfig,
         tensors: BTreeMap<Slot, GpuTensor>,
     ) -> Result<Self, EngineError> {
-        let mut model = Self::over(device, config, Arc::new(tensors), Kernels::default())?;
+        let mut model = Self::over(device, config, tensors, Kernels::default())?;
         let mut encoder = model.encoder();
         let copy = model
             .readback
@@ -55,7 +54,7 @@ impl GpuModel {
         Self::over(
             self.device.clone(),
             self.config.clone(),
-            Arc::clone(&self.tensors),
+            self.tensors.clone(),
             self.kernels.clone(),
         )
     }
@@ -63,7 +62,7 @@ impl GpuModel {
     fn over(
         device: GpuDevice,
         config: ModelConfig,
-        tensors: Arc<BTreeMap<Slot, GpuTensor>>,
+        tensors: BTreeMap<Slot, GpuTensor>,
         mut kernels: Kernels,
     ) -> Result<Self, EngineError> {
         Ok(Self {

@@ -17,8 +17,8 @@ const SUBMIT_BYTES: u64 = 16 << 20;
 /// columns; the kernels read vectors of four.
 const VECTOR: usize = 4;
 
-/// A tensor in GPU memory, split as the kernels want it.
-#[derive(Debug)]
+/// A tensor in GPU memory, split as the kernels want it; a clone is the same buffers.
+#[derive(Debug, Clone)]
 pub(super) struct GpuTensor {
     pub(super) format: Format,
     pub(super) rows: usize,
