@@ -2,6 +2,10 @@
 //!
 //! Bytes that may be the beginning of a stop string are held back, so that the parts given out
 //! always add up to the final text.
+//!
+//! What a provider sent before it was caught lying is not believed: the tokens are forgotten and
+//! computed again by somebody else. What was given out meanwhile cannot be taken back, so the new
+//! tokens must say the same; if they do not, the answer is [contradicted](Answer::contradicted).
 
 use crate::limits::MAX_ANSWER_BYTES;
 use crate::misbehaviour::Misbehaviour;
@@ -11,9 +15,14 @@ use thrum_protocol::task::Token;
 #[derive(Debug)]
 pub(crate) struct Answer {
     ids: Vec<u32>,
+    /// for each token, the length of `bytes` after it
+    ends: Vec<usize>,
     bytes: Vec<u8>,
-    /// bytes that were given out as text
+    /// bytes that were given out as text; more than `bytes` has while they are computed again
     given: usize,
+    /// bytes that were given out and then doubted; empty where nobody lied
+    doubted: Vec<u8>,
+    contradicted: bool,
     stop: Vec<String>,
 }
 
@@ -21,8 +30,11 @@ impl Answer {
     pub(crate) fn new(stop: Vec<String>) -> Self {
         Self {
             ids: Vec::new(),
+            ends: Vec::new(),
             bytes: Vec::new(),
             given: 0,
+            doubted: Vec::new(),
+            contradicted: false,
             stop,
         }
     }
@@ -49,9 +61,41 @@ impl Answer {
         for token in tokens {
             self.ids.push(token.id);
             self.bytes.extend_from_slice(&token.piece);
+            self.ends.push(self.bytes.len());
         }
+        let again = self.bytes.len().min(self.doubted.len());
+        self.contradicted |= self.bytes[..again] != self.doubted[..again];
         let certain = self.bytes.len() - self.held_back();
         Ok(self.give(certain, false))
+    }
+
+    /// Forgets all tokens from `first_index` on: they are to be computed again.
+    pub(crate) fn doubt(&mut self, first_index: u32) {
+        let first_index = first_index as usize;
+        if first_index >= self.ids.len() {
+            return;
+        }
+        if self.doubted.len() < self.given {
+            self.doubted = self.bytes[..self.given].to_vec();
+        }
+        self.ids.truncate(first_index);
+        self.ends.truncate(first_index);
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    /// Whether what was given out earlier is being computed again.
+    pub(crate) fn repeats(&self) -> bool {
+        self.bytes.len() < self.doubted.len()
+    }
+
+    /// Whether what was given out earlier turned out to be wrong.
+    pub(crate) fn contradicted(&self) -> bool {
+        self.contradicted
+    }
+
+    /// Whether an answer that ends here is shorter than what was given out and doubted.
+    pub(crate) fn ends_too_early(&self, trimmed_bytes: u32) -> bool {
+        self.bytes.len() < self.doubted.len() + trimmed_bytes as usize && !self.doubted.is_empty()
     }
 
     /// Whether the last `trimmed_bytes` begin with a stop string and none was given out.
@@ -60,8 +104,9 @@ impl Answer {
             return false;
         };
         let tail = &self.bytes[end..];
+        let nothing_given = end >= self.given || self.ends_too_early(trimmed_bytes);
         trimmed_bytes == 0
-            || (end >= self.given && self.stop.iter().any(|stop| starts_with_stop(tail, stop)))
+            || (nothing_given && self.stop.iter().any(|stop| starts_with_stop(tail, stop)))
     }
 
     /// Bytes from the first stop string to the end; 0 where there is none.

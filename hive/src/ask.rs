@@ -28,6 +28,8 @@ pub(crate) struct Ask {
     pub(crate) avoid: BTreeMap<NodeId, Millis>,
     /// peers that call the request invalid, and why
     pub(crate) invalid: BTreeMap<NodeId, String>,
+    /// where the first tokens of each peer begin
+    pub(crate) contributed: BTreeMap<NodeId, u32>,
     /// why the last attempt failed
     pub(crate) last_fault: Option<String>,
     /// whose tokens came last, and the way they came
@@ -74,6 +76,7 @@ impl Ask {
             pinned: None,
             avoid: BTreeMap::new(),
             invalid: BTreeMap::new(),
+            contributed: BTreeMap::new(),
             last_fault: None,
             last_provider: None,
             local_failures: 0,
@@ -161,7 +164,17 @@ impl Ask {
             Stage::Routing { .. } => self.last_provider,
         };
         let ask = self.request.ask;
-        env.update(ask, AskUpdate::Delta { index, text });
+        if !self.answer.repeats() {
+            env.update(ask, AskUpdate::Delta { index, text });
+        }
+    }
+
+    /// Nothing that the liar sent is believed any more.
+    pub(crate) fn doubt(&mut self, liar: NodeId) {
+        if let Some(first_index) = self.contributed.remove(&liar) {
+            self.answer.doubt(first_index);
+            self.contributed.retain(|_, index| *index < first_index);
+        }
     }
 
     /// Back to looking for somebody.

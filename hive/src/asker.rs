@@ -148,18 +148,13 @@ impl Asker {
 
     /// Whether the job was ours.
     pub(crate) fn job_tokens(&mut self, env: &mut Env, job: JobId, tokens: &[Token]) -> bool {
-        let Some(ask) = self.on_job(job).and_then(|ask| self.asks.get_mut(&ask)) else {
+        let Some(number) = self.on_job(job) else {
             return false;
         };
-        let Stage::Local { model, .. } = ask.stage else {
-            return false;
-        };
-        match ask.answer.extend(tokens) {
-            Ok(text) => ask.text(env, model, text),
-            Err(too_long) => {
-                env.push(Output::Cancel(job));
-                local_fault(env, ask, &too_long.to_string());
-            }
+        if let Some(ask) = self.asks.get_mut(&number)
+            && let Outcome::Ended = on_local_tokens(env, ask, job, tokens)
+        {
+            self.asks.remove(&number);
         }
         true
     }
@@ -170,6 +165,7 @@ impl Asker {
             return false;
         };
         if let Stage::Local { model, .. } = ask.stage {
+            ask.reroute(env.now);
             let provider = env.me;
             let ending = Ending {
                 finish_reason: end.finish_reason,
@@ -179,7 +175,7 @@ impl Asker {
                 path: None,
                 model,
             };
-            ask.done(env, ending);
+            end_with(env, &mut ask, ending);
         }
         true
     }
@@ -277,8 +273,7 @@ fn advance(
         return Outcome::GoesOn;
     };
     if let Some(model) = ask.pinned.filter(|_| ask.is_full()) {
-        finish_unsaid(env, ask, model);
-        return Outcome::Ended;
+        return finish_unsaid(env, ask, model);
     }
     let map = Map {
         roster: &*roster,
@@ -322,6 +317,8 @@ fn start_remote(env: &mut Env, ask: &mut Ask, target: Target) {
             attempt: number,
         },
     );
+    let first_index = ask.answer.token_count();
+    ask.contributed.entry(target.peer).or_insert(first_index);
     let attempt = Attempt::open(env, target, ask.task(), number, &ask.answer);
     ask.stage = Stage::Remote(Box::new(attempt));
     env.changed = true;
@@ -349,6 +346,21 @@ fn start_local(env: &mut Env, ask: &mut Ask, model: ModelId) {
     env.changed = true;
 }
 
+fn on_local_tokens(env: &mut Env, ask: &mut Ask, job: JobId, tokens: &[Token]) -> Outcome {
+    let Stage::Local { model, .. } = ask.stage else {
+        return Outcome::GoesOn;
+    };
+    match ask.answer.extend(tokens) {
+        Ok(_) if ask.answer.contradicted() => return contradict(env, ask),
+        Ok(text) => ask.text(env, model, text),
+        Err(too_long) => {
+            env.push(Output::Cancel(job));
+            local_fault(env, ask, &too_long.to_string());
+        }
+    }
+    Outcome::GoesOn
+}
+
 fn on_frame(env: &mut Env, roster: &mut Roster, ask: &mut Ask, bytes: &[u8]) -> Outcome {
     let Stage::Remote(attempt) = &mut ask.stage else {
         return Outcome::GoesOn;
@@ -357,6 +369,7 @@ fn on_frame(env: &mut Env, roster: &mut Roster, ask: &mut Ask, bytes: &[u8]) -> 
     let model = attempt.model;
     match attempt.frame(env, &mut ask.answer, bytes) {
         Ok(Progress::Alive) => Outcome::GoesOn,
+        Ok(Progress::Text(_)) if ask.answer.contradicted() => contradict(env, ask),
         Ok(Progress::Text(text)) => {
             ask.text(env, model, text);
             Outcome::GoesOn
@@ -388,11 +401,25 @@ fn on_done(env: &mut Env, roster: &mut Roster, ask: &mut Ask, done: Done) -> Out
         model: attempt.model,
     };
     close_attempt(env, ask);
+    ask.reroute(env.now);
     if part {
-        ask.reroute(env.now);
         return Outcome::GoesOn;
     }
+    end_with(env, ask, ending)
+}
+
+fn end_with(env: &mut Env, ask: &mut Ask, ending: Ending) -> Outcome {
+    if ask.answer.ends_too_early(ending.trimmed_bytes) {
+        return contradict(env, ask);
+    }
     ask.done(env, ending);
+    Outcome::Ended
+}
+
+/// A provider was caught lying, and what it had sent before, and was shown, is wrong as well.
+fn contradict(env: &mut Env, ask: &mut Ask) -> Outcome {
+    let message = "a peer sent a wrong beginning of the answer and was caught later";
+    ask.fail(env, AskErrorCode::ProvidersFailed, message.to_owned());
     Outcome::Ended
 }
 
@@ -432,6 +459,7 @@ fn on_refused(env: &mut Env, roster: &mut Roster, ask: &mut Ask, refusal: Refusa
 fn on_lie(env: &mut Env, roster: &mut Roster, ask: &mut Ask, peer: NodeId, what: &Misbehaviour) {
     close_attempt(env, ask);
     let until = ask.deadline();
+    ask.doubt(peer);
     ask.failed(env, peer, until, what.to_string());
     roster.lied(env, peer, what);
 }
@@ -445,7 +473,12 @@ fn give_up(env: &mut Env, roster: &mut Roster, ask: &mut Ask, reason: String) {
     let until = env.now + AVOID_TIME;
     let message = format!("peer …{} gave no answer: {reason}", peer.fmt_short());
     env.log(LogLevel::Warn, message);
-    ask.failed(env, peer, until, reason);
+    // A stream that never opened cost little: it does not use an attempt up.
+    if attempt.is_opening() {
+        ask.refused(env, peer, until, reason);
+    } else {
+        ask.failed(env, peer, until, reason);
+    }
     roster.faulted(env, peer);
 }
 
@@ -465,7 +498,7 @@ fn local_fault(env: &mut Env, ask: &mut Ask, reason: &str) {
 }
 
 /// All tokens came, and then the provider vanished without its last word.
-fn finish_unsaid(env: &mut Env, ask: &mut Ask, model: ModelId) {
+fn finish_unsaid(env: &mut Env, ask: &mut Ask, model: ModelId) -> Outcome {
     let trimmed_bytes = ask.answer.stop_bytes();
     let finish_reason = if trimmed_bytes > 0 {
         FinishReason::Stop
@@ -481,5 +514,5 @@ fn finish_unsaid(env: &mut Env, ask: &mut Ask, model: ModelId) {
         path,
         model,
     };
-    ask.done(env, ending);
+    end_with(env, ask, ending)
 }

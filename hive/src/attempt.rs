@@ -80,6 +80,10 @@ impl Attempt {
         self.session.stream
     }
 
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening)
+    }
+
     pub(crate) fn opened(&mut self, env: &mut Env, prompt: Prompt) {
         if matches!(self.phase, Phase::Opening) {
             self.session.say(env, TaskBody::Prompt(prompt));
@@ -192,8 +196,7 @@ fn check_done(answer: &Answer, done: Done) -> Result<Done, Misbehaviour> {
         return Err(Misbehaviour::WrongCount { claimed, received });
     }
     let bytes = done.trimmed_bytes;
-    let stopped = bytes == 0 || done.finish_reason == FinishReason::Stop;
-    if !stopped || !answer.may_trim(bytes) {
+    if !answer.may_trim(bytes) {
         return Err(Misbehaviour::WrongTrim { bytes });
     }
     Ok(done)

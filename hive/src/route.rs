@@ -114,12 +114,9 @@ fn why_nobody(now: Millis, ask: &Ask, map: &Map<'_>) -> (AskErrorCode, String) {
     if let Some(model) = &ask.request.model
         && ask.pinned.is_none()
         && nobody_offers
-        && map
-            .roster
-            .connected()
-            .any(|(_, peer, _)| peer.heard.is_some())
+        && map.roster.connected().any(|(_, peer, _)| peer.donates())
     {
-        let message = format!("no connected peer offers the model {model}");
+        let message = format!("no peer that takes work offers the model {model}");
         return (AskErrorCode::UnknownModel, message);
     }
     let mut message = match ask.request.route {
@@ -130,7 +127,11 @@ fn why_nobody(now: Millis, ask: &Ask, map: &Map<'_>) -> (AskErrorCode, String) {
         Route::Auto | Route::Local | Route::Peer => {
             let connected = map.roster.connected_count();
             let waited = PATIENCE.0 / 1_000;
-            format!("no peer took the prompt within {waited} s ({connected} connected)")
+            let donors = map.roster.connected();
+            let donors = donors.filter(|(_, peer, _)| peer.donates()).count();
+            format!(
+                "no peer took the prompt within {waited} s ({connected} connected, {donors} take work)"
+            )
         }
     };
     if let Some(fault) = fault {

@@ -1,0 +1,12 @@
+//! One machine alone on a bench: exact inputs, exact outputs.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks for one kind of output among many"
+)]
+
+mod asking;
+mod bench;
+mod donating;
+mod fuzz;
+mod providing;
+mod reaching;

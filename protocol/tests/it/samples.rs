@@ -1,0 +1,289 @@
+//! One message of each type, and values drawn at random.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use thrum_protocol::SigningKey;
+use thrum_protocol::advert::Advert;
+use thrum_protocol::id::{ModelId, NodeId, TaskId};
+use thrum_protocol::limits::{MAX_DEADLINE, MAX_NEW_TOKENS, MAX_SAFE_INTEGER};
+use thrum_protocol::model::{Backend, ModelOffer};
+use thrum_protocol::task::{
+    Accept, ChatMessage, Done, FinishReason, Prompt, PromptInput, Refusal, RefusalCode, Role,
+    Sampling, TaskBody, TaskMessage, Token, Tokens,
+};
+use thrum_protocol::time::Millis;
+
+/// The key of the golden vectors: 32 bytes of the given value.
+pub(crate) fn key(byte: u8) -> SigningKey {
+    SigningKey::from_bytes(&[byte; 32])
+}
+
+pub(crate) fn node(byte: u8) -> NodeId {
+    NodeId::from_public_key(key(byte).verifying_key().to_bytes()).expect("a key's public half")
+}
+
+/// A name and one message of each type.
+pub(crate) fn task_messages() -> Vec<(&'static str, TaskMessage)> {
+    let bodies = [
+        ("prompt_text", TaskBody::Prompt(text_prompt())),
+        ("prompt_chat", TaskBody::Prompt(chat_prompt())),
+        (
+            "accept",
+            TaskBody::Accept(Accept {
+                backend: Backend::Webgpu,
+            }),
+        ),
+        (
+            "refuse",
+            TaskBody::Refuse(Refusal {
+                code: RefusalCode::Busy,
+                message: "all slots are taken".to_owned(),
+            }),
+        ),
+        ("tokens", TaskBody::Tokens(tokens())),
+        ("heartbeat", TaskBody::Heartbeat {}),
+        (
+            "done",
+            TaskBody::Done(Done {
+                finish_reason: FinishReason::Stop,
+                prompt_tokens: 17,
+                completion_tokens: 9,
+                trimmed_bytes: 2,
+            }),
+        ),
+        (
+            "failed",
+            TaskBody::Failed(Refusal {
+                code: RefusalCode::EngineFailed,
+                message: "the device was lost".to_owned(),
+            }),
+        ),
+        ("cancel", TaskBody::Cancel {}),
+    ];
+    let message = |(number, (name, body))| {
+        let message = TaskMessage {
+            task_id: TaskId([0xab; 16]),
+            attempt: 2,
+            number,
+            recipient_id: node(2),
+            body,
+        };
+        (name, message)
+    };
+    (0..).zip(bodies).map(message).collect()
+}
+
+pub(crate) fn advert() -> Advert {
+    Advert {
+        sequence: 1_234,
+        agent: "thrum/0.1.0+abc1234".to_owned(),
+        donating: true,
+        models: vec![ModelOffer {
+            id: ModelId([0xcd; 32]),
+            name: "thrum-bee".to_owned(),
+            context_tokens: 512,
+        }],
+        backend: Some(Backend::Cpu),
+        millitokens_per_second: 41_500,
+        slots: 2,
+        busy: 1,
+        max_new_tokens: 512,
+    }
+}
+
+fn text_prompt() -> Prompt {
+    Prompt {
+        model: ModelId([0xcd; 32]),
+        input: PromptInput::Text("reverse: starling → \"é\"\n\u{1}🐝".to_owned()),
+        resumed: vec![5, 0, 319],
+        max_new_tokens: 64,
+        sampling: Sampling {
+            temperature_milli: 700,
+            top_k: 40,
+            top_p_milli: 950,
+            seed: MAX_SAFE_INTEGER,
+            ignore_eos: false,
+        },
+        stop: vec!["\n".to_owned()],
+        deadline_millis: Millis(30_000),
+    }
+}
+
+fn chat_prompt() -> Prompt {
+    let message = |role, content: &str| ChatMessage {
+        role,
+        content: content.to_owned(),
+    };
+    Prompt {
+        input: PromptInput::Chat(vec![
+            message(Role::System, "Answer briefly."),
+            message(Role::User, "Hello?"),
+            message(Role::Assistant, "Hello."),
+            message(Role::User, "Why?"),
+        ]),
+        resumed: Vec::new(),
+        sampling: Sampling::GREEDY,
+        stop: Vec::new(),
+        ..text_prompt()
+    }
+}
+
+fn tokens() -> Tokens {
+    let token = |id, piece: &[u8]| Token {
+        id,
+        piece: piece.to_vec(),
+    };
+    Tokens {
+        first_index: 3,
+        // The bee is split over two tokens; the end token has no bytes.
+        tokens: vec![
+            token(7, b"gni"),
+            token(240, b"\xf0\x9f"),
+            token(1, b"\x90\x9d"),
+            token(2, b""),
+        ],
+    }
+}
+
+/// Any task message within the limits.
+pub(crate) fn any_task_message() -> impl Strategy<Value = TaskMessage> {
+    let safe = 0..=MAX_SAFE_INTEGER;
+    (
+        any::<[u8; 16]>(),
+        any::<u32>(),
+        safe,
+        1..=255_u8,
+        any_body(),
+    )
+        .prop_map(|(task, attempt, number, recipient, body)| TaskMessage {
+            task_id: TaskId(task),
+            attempt,
+            number,
+            recipient_id: node(recipient),
+            body,
+        })
+}
+
+fn any_body() -> impl Strategy<Value = TaskBody> {
+    let backend = prop_oneof![Just(Backend::Cpu), Just(Backend::Webgpu)];
+    let refusal = || (any_code(), ".{0,60}").prop_map(|(code, message)| Refusal { code, message });
+    let token = (any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, piece)| Token { id, piece });
+    let tokens = (any::<u32>(), vec(token, 0..10)).prop_map(|(first_index, tokens)| Tokens {
+        first_index,
+        tokens,
+    });
+    prop_oneof![
+        backend.prop_map(|backend| TaskBody::Accept(Accept { backend })),
+        Just(TaskBody::Cancel {}),
+        any_done().prop_map(TaskBody::Done),
+        refusal().prop_map(TaskBody::Failed),
+        Just(TaskBody::Heartbeat {}),
+        any_prompt().prop_map(TaskBody::Prompt),
+        refusal().prop_map(TaskBody::Refuse),
+        tokens.prop_map(TaskBody::Tokens),
+    ]
+}
+
+fn any_code() -> impl Strategy<Value = RefusalCode> {
+    prop_oneof![
+        Just(RefusalCode::Busy),
+        Just(RefusalCode::DeadlinePassed),
+        Just(RefusalCode::EngineFailed),
+        Just(RefusalCode::InvalidRequest),
+        Just(RefusalCode::ModelUnavailable),
+        Just(RefusalCode::NotDonating),
+        Just(RefusalCode::Replayed),
+        Just(RefusalCode::Stopping),
+    ]
+}
+
+fn any_done() -> impl Strategy<Value = Done> {
+    let reason = prop_oneof![Just(FinishReason::Length), Just(FinishReason::Stop)];
+    (reason, any::<[u32; 3]>()).prop_map(|(finish_reason, counts)| Done {
+        finish_reason,
+        prompt_tokens: counts[0],
+        completion_tokens: counts[1],
+        trimmed_bytes: counts[2],
+    })
+}
+
+fn any_prompt() -> impl Strategy<Value = Prompt> {
+    let role = prop_oneof![Just(Role::Assistant), Just(Role::System), Just(Role::User)];
+    let message = (role, ".{0,40}").prop_map(|(role, content)| ChatMessage { role, content });
+    let input = prop_oneof![
+        ".{0,200}".prop_map(PromptInput::Text),
+        vec(message, 0..5).prop_map(PromptInput::Chat),
+    ];
+    let sampling = (
+        0..=100_000_u32,
+        any::<u32>(),
+        0..=1_000_u32,
+        0..=MAX_SAFE_INTEGER,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(temperature_milli, top_k, top_p_milli, seed, ignore_eos)| Sampling {
+                temperature_milli,
+                top_k,
+                top_p_milli,
+                seed,
+                ignore_eos,
+            },
+        );
+    let rest = (0..=MAX_NEW_TOKENS, vec(".{0,20}", 0..8), 0..=MAX_DEADLINE.0);
+    (
+        any::<[u8; 32]>(),
+        input,
+        vec(any::<u32>(), 0..20),
+        sampling,
+        rest,
+    )
+        .prop_map(
+            |(model, input, resumed, sampling, (max_new_tokens, stop, deadline))| Prompt {
+                model: ModelId(model),
+                input,
+                resumed,
+                max_new_tokens,
+                sampling,
+                stop,
+                deadline_millis: Millis(deadline),
+            },
+        )
+}
+
+/// Any advert within the limits.
+pub(crate) fn any_advert() -> impl Strategy<Value = Advert> {
+    let offer =
+        (any::<[u8; 32]>(), ".{0,40}", any::<u32>()).prop_map(|(id, name, context_tokens)| {
+            ModelOffer {
+                id: ModelId(id),
+                name,
+                context_tokens,
+            }
+        });
+    let backend = option::of(prop_oneof![Just(Backend::Cpu), Just(Backend::Webgpu)]);
+    let safe = 0..=MAX_SAFE_INTEGER;
+    (
+        safe.clone(),
+        ".{0,40}",
+        any::<bool>(),
+        vec(offer, 0..16),
+        backend,
+        safe,
+        any::<[u32; 3]>(),
+    )
+        .prop_map(
+            |(sequence, agent, donating, models, backend, speed, counts)| Advert {
+                sequence,
+                agent,
+                donating,
+                models,
+                backend,
+                millitokens_per_second: speed,
+                slots: counts[0],
+                busy: counts[1],
+                max_new_tokens: counts[2],
+            },
+        )
+}

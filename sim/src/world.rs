@@ -1,0 +1,627 @@
+//! The virtual clock and what happens when: feeds each machine one input at a time, drains it, and
+//! carries its outputs through the network.
+
+use crate::engine::{Jobs, Step};
+use crate::liar::{Liar, Lie};
+use crate::network::{End, Network, Weather};
+use crate::peer::{Asked, FakeEngine, Peer, PeerIndex};
+use crate::relay::Relay;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use thrum_hive::io::{Found, Input, Output, RelayIndex, StreamId, StreamKind};
+use thrum_hive::{Config, Hive};
+use thrum_protocol::SigningKey;
+use thrum_protocol::id::{ModelId, NodeId};
+use thrum_protocol::limits::ADVERT_PERIOD;
+use thrum_protocol::model::{Backend, ModelOffer};
+use thrum_protocol::time::Millis;
+use thrum_protocol::view::{AskRequest, Command, Event, Path};
+
+/// count; outputs of one input. Far above what an honest world needs; above it something runs away.
+const MAX_OUTPUTS: usize = 20_000;
+/// ms; how long a break may go unnoticed.
+const LONGEST_SILENCE: u64 = 12_000;
+/// ms; from asking for a model to having it.
+const LOAD_TIME: Millis = Millis(700);
+
+/// The world.
+pub struct World {
+    /// milliseconds since it began
+    pub now: Millis,
+    /// everybody, dead or alive
+    pub peers: Vec<Peer>,
+    /// everything between them
+    pub network: Network,
+    /// the relays that all peers were given
+    pub relays: Vec<Relay>,
+    /// every event of every peer, one line each
+    pub log: String,
+    /// inputs handled
+    pub steps: u64,
+    rng: ChaCha8Rng,
+    queue: BTreeMap<(Millis, u64), Happening>,
+    next_happening: u64,
+    by_id: BTreeMap<NodeId, PeerIndex>,
+}
+
+/// What a new peer is like.
+#[derive(Clone, Debug)]
+pub struct Nature {
+    /// the model its engine can load; `None`: loading fails
+    pub model: Option<ModelOffer>,
+    /// how it lies
+    pub lie: Option<Lie>,
+    /// ms per step of the engine
+    pub step: Millis,
+    /// tokens per step
+    pub batch: usize,
+}
+
+/// Something that happens at a moment.
+#[derive(Debug)]
+pub enum Happening {
+    /// a machine is told
+    Tell(PeerIndex, Input),
+    /// bytes arrive at an end
+    Arrive(End, Vec<u8>),
+    /// an end learns that its stream is over
+    End {
+        /// number of the stream
+        pipe: u64,
+        /// which of its ends
+        side: usize,
+        /// why
+        reason: &'static str,
+    },
+    /// a dial succeeds or fails
+    Dialled {
+        /// who dials
+        from: PeerIndex,
+        /// whom
+        to: PeerIndex,
+    },
+    /// the answer to a dial of a relay
+    RelayDialled(PeerIndex, RelayIndex),
+    /// an engine makes its next step
+    EngineStep(PeerIndex),
+    /// an engine has its model, or has not
+    EngineLoaded(PeerIndex),
+    /// an engine loses its device
+    EngineLost(PeerIndex),
+    /// a machine asked to be woken
+    Wake(PeerIndex),
+    /// a tab is killed
+    Die(PeerIndex),
+    /// the person asks
+    Ask(PeerIndex, Box<AskRequest>),
+    /// a relay dies
+    RelayDies(usize),
+    /// a relay returns
+    RelayReturns(usize),
+    /// two peers lose sight of each other
+    Cut(PeerIndex, PeerIndex),
+    /// and can reach each other again
+    Heal(PeerIndex, PeerIndex),
+}
+
+impl World {
+    /// An empty world with so many relays.
+    #[must_use]
+    pub fn new(seed: u64, relays: usize, weather: Weather) -> Self {
+        Self {
+            now: Millis(0),
+            peers: Vec::new(),
+            network: Network::new(weather),
+            relays: (0..relays).map(|_| Relay::new()).collect(),
+            log: String::new(),
+            steps: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            queue: BTreeMap::new(),
+            next_happening: 0,
+            by_id: BTreeMap::new(),
+        }
+    }
+
+    /// A number below `bound` from the world's seed.
+    pub fn draw(&mut self, bound: u64) -> u64 {
+        self.rng.next_u64() % bound.max(1)
+    }
+
+    /// Opens a tab.
+    pub fn add(&mut self, nature: Nature) -> PeerIndex {
+        let index = PeerIndex(self.peers.len());
+        let mut secret = [0; 32];
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut secret);
+        self.rng.fill_bytes(&mut seed);
+        let key = SigningKey::from_bytes(&secret);
+        let id = NodeId::from_public_key(key.verifying_key().to_bytes())
+            .expect("a signing key's public half is a point of the curve");
+        let relays = (0..self.relays.len()).map(|relay| format!("relay-{relay}"));
+        let config = Config {
+            key: key.clone(),
+            seed,
+            relays: relays.collect(),
+            agent: "thrum-sim".to_owned(),
+            version: "0".to_owned(),
+            commit: "sim".to_owned(),
+            resume_donation: true,
+        };
+        let liar_seed = self.rng.next_u64();
+        self.peers.push(Peer {
+            id,
+            hive: Hive::new(config, self.now),
+            liar: nature.lie.map(|lie| Liar::new(lie, key, liar_seed)),
+            engine: FakeEngine {
+                model: nature.model,
+                loaded: false,
+                jobs: Jobs::default(),
+                step: nature.step,
+                batch: nature.batch,
+                stepping: false,
+            },
+            alive: true,
+            wake_at: None,
+            next_stream: 1,
+            store: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            misbehaviours: Vec::new(),
+            events: Vec::new(),
+        });
+        self.by_id.insert(id, index);
+        self.drain(index);
+        index
+    }
+
+    /// Adds to what will happen, in order where moments are equal.
+    pub fn at(&mut self, at: Millis, happening: Happening) {
+        let number = self.next_happening;
+        self.next_happening += 1;
+        self.queue.insert((at.max(self.now), number), happening);
+    }
+
+    /// Lets time pass until `end`.
+    pub fn run_until(&mut self, end: Millis) {
+        while let Some(entry) = self.queue.first_entry()
+            && entry.key().0 <= end
+        {
+            let ((at, _), happening) = entry.remove_entry();
+            self.now = at;
+            self.happen(happening);
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until `enough`, or until `end`; whether it came to that.
+    pub fn run_while(&mut self, end: Millis, mut enough: impl FnMut(&Self) -> bool) -> bool {
+        while !enough(self) {
+            let Some(entry) = self.queue.first_entry() else {
+                return false;
+            };
+            if entry.key().0 > end {
+                return false;
+            }
+            let ((at, _), happening) = entry.remove_entry();
+            self.now = at;
+            self.happen(happening);
+        }
+        true
+    }
+
+    /// Tells a machine something at once, and carries out what it wants.
+    pub fn tell(&mut self, index: PeerIndex, input: Input) {
+        if !self.peers[index.0].alive {
+            return;
+        }
+        self.steps += 1;
+        self.peers[index.0].hive.handle(self.now, input);
+        self.drain(index);
+    }
+
+    /// A command of the person.
+    pub fn command(&mut self, index: PeerIndex, command: Command) {
+        if let Command::Ask(request) = &command {
+            let asked = Asked {
+                request: request.clone(),
+                at: self.now,
+                updates: Vec::new(),
+            };
+            self.peers[index.0].asks.insert(request.ask, asked);
+        }
+        self.tell(index, Input::Command(command));
+    }
+
+    fn drain(&mut self, index: PeerIndex) {
+        let mut count = 0;
+        while let Some(output) = self.peers[index.0].hive.poll() {
+            count += 1;
+            assert!(count < MAX_OUTPUTS, "one input causes outputs without end");
+            let twisted = match &mut self.peers[index.0].liar {
+                Some(liar) => liar.twist(output),
+                None => vec![output],
+            };
+            for output in twisted {
+                self.carry_out(index, output);
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Tell(peer, input) => self.tell(peer, input),
+            Happening::Arrive(end, bytes) => {
+                if self.network.side(end).is_some() {
+                    let stream = end.1;
+                    self.tell(end.0, Input::Frame { stream, bytes });
+                }
+            }
+            Happening::End { pipe, side, reason } => self.end_side(pipe, side, reason),
+            Happening::Dialled { from, to } => self.dialled(from, to),
+            Happening::RelayDialled(peer, relay) => self.relay_dialled(peer, relay),
+            Happening::EngineStep(peer) => self.engine_step(peer),
+            Happening::EngineLoaded(peer) => self.engine_loaded(peer),
+            Happening::EngineLost(peer) => {
+                let engine = &mut self.peers[peer.0].engine;
+                engine.loaded = false;
+                engine.jobs.clear();
+                let reason = "the device was lost".to_owned();
+                self.tell(peer, Input::EngineLost { reason });
+            }
+            Happening::Wake(peer) => {
+                if self.peers[peer.0].wake_at == Some(self.now) {
+                    self.peers[peer.0].wake_at = None;
+                    self.tell(peer, Input::Wake);
+                }
+            }
+            Happening::Die(peer) => self.die(peer),
+            Happening::Ask(peer, request) => {
+                if self.peers[peer.0].alive {
+                    self.command(peer, Command::Ask(*request));
+                }
+            }
+            Happening::RelayDies(relay) => self.relay_dies(relay),
+            Happening::RelayReturns(relay) => self.relays[relay].alive = true,
+            Happening::Cut(a, b) => {
+                self.network.set_cut(a, b, true);
+                if self.network.linked(a, b) {
+                    self.unlink(a, b, true);
+                }
+            }
+            Happening::Heal(a, b) => self.network.set_cut(a, b, false),
+        }
+    }
+
+    fn carry_out(&mut self, index: PeerIndex, output: Output) {
+        let soon = self.now + self.network.delay(&mut self.rng);
+        match output {
+            Output::DialRelay(relay) => self.at(soon, Happening::RelayDialled(index, relay)),
+            Output::HangUpRelay(relay) => self.relays[relay.0].drop_peer(index),
+            Output::Register(relay) => {
+                let relay = &mut self.relays[relay.0];
+                if relay.alive && relay.connected.contains(&index) {
+                    relay.registered.insert(index);
+                }
+            }
+            Output::Discover(relay) => self.discover(index, relay, soon),
+            Output::Dial { peer, addresses: _ } => {
+                if let Some(&to) = self.by_id.get(&peer) {
+                    self.at(soon, Happening::Dialled { from: index, to });
+                }
+            }
+            Output::Disconnect { peer } => {
+                if let Some(&other) = self.by_id.get(&peer)
+                    && self.network.linked(index, other)
+                {
+                    self.unlink(index, other, false);
+                }
+            }
+            Output::Open { stream, peer, kind } => self.open(index, stream, peer, kind),
+            Output::Send { stream, frame } => self.send(index, stream, frame),
+            Output::Close(stream) => {
+                if let Some((pipe, side)) = self.network.side((index, stream)) {
+                    self.network.close(pipe, side);
+                    self.end_other(pipe, 1 - side, soon, "closed by the other side");
+                }
+            }
+            Output::LoadModel => self.at(self.now + LOAD_TIME, Happening::EngineLoaded(index)),
+            Output::Run { job, prompt, local } => {
+                let engine = &mut self.peers[index.0].engine;
+                engine.jobs.run(job, &prompt, local);
+                self.schedule_step(index);
+            }
+            Output::Cancel(job) => self.peers[index.0].engine.jobs.cancel(job),
+            Output::Store { key, value } => {
+                self.peers[index.0].store.insert(key, value);
+            }
+            Output::Load(key) => {
+                let value = self.peers[index.0].store.get(&key).cloned();
+                let input = Input::Loaded { key, value };
+                self.at(self.now, Happening::Tell(index, input));
+            }
+            Output::Notify(event) => self.notify(index, event),
+            Output::WakeAt(at) => {
+                let peer = &mut self.peers[index.0];
+                assert!(at > self.now, "asks to be woken in the past: a busy loop");
+                peer.wake_at = Some(at);
+                self.at(at, Happening::Wake(index));
+            }
+        }
+    }
+
+    fn notify(&mut self, index: PeerIndex, event: Event) {
+        if event != Event::Changed {
+            writeln!(self.log, "{} {} {event:?}", self.now.0, index.0)
+                .expect("writing to a String cannot fail");
+        }
+        let now = self.now;
+        let peer = &mut self.peers[index.0];
+        match event {
+            Event::Ask { ask, update } => {
+                if let Some(asked) = peer.asks.get_mut(&ask) {
+                    asked.updates.push((now, update));
+                }
+            }
+            Event::Misbehaviour { peer_id, what } => peer.misbehaviours.push((peer_id, what)),
+            Event::Changed | Event::Log(_) => {}
+            other @ (Event::Contribution { .. } | Event::Progress { .. }) => {
+                peer.events.push(other);
+            }
+        }
+    }
+
+    fn open(&mut self, index: PeerIndex, stream: StreamId, peer: NodeId, kind: StreamKind) {
+        let there = self.now + self.network.delay(&mut self.rng);
+        let back = there + self.network.delay(&mut self.rng);
+        let other = self.by_id.get(&peer).copied();
+        let Some(other) = other.filter(|&other| self.network.linked(index, other)) else {
+            let reason = "not connected".to_owned();
+            let input = Input::StreamClosed { stream, reason };
+            self.at(there, Happening::Tell(index, input));
+            return;
+        };
+        let acceptor = &mut self.peers[other.0];
+        let accepted = StreamId(acceptor.next_stream);
+        acceptor.next_stream += 2;
+        let from = self.peers[index.0].id;
+        if kind == StreamKind::Task
+            && let Some(liar) = &mut self.peers[other.0].liar
+        {
+            liar.accepted(accepted, from);
+        }
+        let pipe = self.network.open((index, stream), (other, accepted));
+        self.network.arrival(pipe, 1, there);
+        self.network.arrival(pipe, 0, back);
+        let input = Input::StreamAccepted {
+            stream: accepted,
+            peer: from,
+            kind,
+        };
+        self.at(there, Happening::Tell(other, input));
+        let own = self.peers[index.0].liar.as_mut();
+        match own.and_then(|liar| liar.opened(stream)) {
+            Some(outputs) => {
+                for output in outputs {
+                    self.carry_out(index, output);
+                }
+            }
+            None => self.at(back, Happening::Tell(index, Input::StreamOpened(stream))),
+        }
+    }
+
+    fn send(&mut self, index: PeerIndex, stream: StreamId, frame: Vec<u8>) {
+        let Some((pipe, side)) = self.network.side((index, stream)) else {
+            return;
+        };
+        let at = self.now + self.network.delay(&mut self.rng);
+        if self.network.breaks(&mut self.rng) {
+            self.end_other(pipe, 0, at, "the connection broke");
+            self.end_other(pipe, 1, at, "the connection broke");
+            return;
+        }
+        if let Some((end, at)) = self.network.arrival(pipe, 1 - side, at) {
+            self.at(at, Happening::Arrive(end, frame));
+        }
+    }
+
+    /// The given side learns of the end after what is on its way to it.
+    fn end_other(&mut self, pipe: u64, side: usize, at: Millis, reason: &'static str) {
+        if let Some((_, at)) = self.network.arrival(pipe, side, at) {
+            self.at(at, Happening::End { pipe, side, reason });
+        }
+    }
+
+    fn end_side(&mut self, pipe: u64, side: usize, reason: &'static str) {
+        let Some(((peer, stream), _)) = self.network.arrival(pipe, side, self.now) else {
+            return;
+        };
+        if self.network.close(pipe, side) {
+            let reason = reason.to_owned();
+            self.tell(peer, Input::StreamClosed { stream, reason });
+        }
+    }
+
+    fn discover(&mut self, index: PeerIndex, relay: RelayIndex, soon: Millis) {
+        let found: Vec<Found> = {
+            let known = &self.relays[relay.0];
+            if !known.alive || !known.connected.contains(&index) {
+                return;
+            }
+            let found = known.registered.iter().map(|&peer| Found {
+                peer: self.peers[peer.0].id,
+                addresses: vec![format!("/relay/{}/{}", relay.0, peer.0)],
+            });
+            found.collect()
+        };
+        let input = Input::Discovered { relay, found };
+        self.at(soon, Happening::Tell(index, input));
+    }
+
+    fn dialled(&mut self, from: PeerIndex, to: PeerIndex) {
+        if !self.peers[from.0].alive || self.network.linked(from, to) {
+            return;
+        }
+        let both = |relay: &Relay| {
+            relay.alive && relay.reserved.contains(&from) && relay.reserved.contains(&to)
+        };
+        let carrier = self.relays.iter().position(both);
+        let up = self.peers[to.0].alive && self.network.reachable(from, to);
+        let Some(relay) = carrier.filter(|_| up) else {
+            let peer = self.peers[to.0].id;
+            let reason = "not reachable".to_owned();
+            self.tell(from, Input::DialFailed { peer, reason });
+            return;
+        };
+        let direct = self.draw(2) == 0;
+        self.network.link(from, to, (!direct).then_some(relay));
+        let (path, transport) = if direct {
+            (Path::Direct, "webrtc")
+        } else {
+            (Path::Relayed, "circuit")
+        };
+        for (here, there) in [(from, to), (to, from)] {
+            let peer = self.peers[there.0].id;
+            let transport = transport.to_owned();
+            let input = Input::Connected {
+                peer,
+                path,
+                transport,
+            };
+            self.tell(here, input);
+            let rtt = self.network.delay(&mut self.rng) + self.network.delay(&mut self.rng);
+            let ping = Input::RoundTrip { peer, rtt };
+            self.at(self.now + rtt, Happening::Tell(here, ping));
+        }
+    }
+
+    fn relay_dialled(&mut self, peer: PeerIndex, index: RelayIndex) {
+        if !self.peers[peer.0].alive {
+            return;
+        }
+        let relay = &mut self.relays[index.0];
+        if !relay.alive {
+            let reason = "connection refused".to_owned();
+            self.tell(
+                peer,
+                Input::RelayLost {
+                    relay: index,
+                    reason,
+                },
+            );
+            return;
+        }
+        relay.connected.insert(peer);
+        relay.reserved.insert(peer);
+        self.tell(peer, Input::RelayConnected(index));
+        let soon = self.now + self.network.delay(&mut self.rng);
+        self.at(soon, Happening::Tell(peer, Input::RelayReserved(index)));
+    }
+
+    fn relay_dies(&mut self, index: usize) {
+        for peer in self.relays[index].die() {
+            let relay = RelayIndex(index);
+            let reason = "connection reset".to_owned();
+            self.tell(peer, Input::RelayLost { relay, reason });
+        }
+        for (a, b) in self.network.carried_by(index) {
+            self.unlink(a, b, false);
+        }
+    }
+
+    /// Ends a connection. `unnoticed`: both sides take a while to see it.
+    fn unlink(&mut self, a: PeerIndex, b: PeerIndex, unnoticed: bool) {
+        let pipes = self.network.unlink(a, b);
+        for (here, there) in [(a, b), (b, a)] {
+            let wait = if unnoticed {
+                Millis(self.draw(LONGEST_SILENCE))
+            } else {
+                self.network.delay(&mut self.rng)
+            };
+            let at = self.now + wait;
+            let peer = self.peers[there.0].id;
+            for &pipe in &pipes {
+                for side in 0..2 {
+                    if let Some(((at_peer, _), _)) = self.network.arrival(pipe, side, Millis(0))
+                        && at_peer == here
+                    {
+                        self.end_other(pipe, side, at, "the connection ended");
+                    }
+                }
+            }
+            self.at(at, Happening::Tell(here, Input::Disconnected { peer }));
+        }
+    }
+
+    fn die(&mut self, peer: PeerIndex) {
+        self.peers[peer.0].alive = false;
+        self.peers[peer.0].engine.jobs.clear();
+        for relay in &mut self.relays {
+            relay.drop_peer(peer);
+        }
+        for other in self.network.neighbours(peer) {
+            self.unlink(peer, other, true);
+        }
+    }
+
+    fn engine_loaded(&mut self, index: PeerIndex) {
+        let engine = &mut self.peers[index.0].engine;
+        let Some(model) = engine.model.clone() else {
+            let reason = "the model does not fit".to_owned();
+            self.tell(index, Input::EngineLost { reason });
+            return;
+        };
+        engine.loaded = true;
+        let millitokens_per_second = 1_000_000 * engine.batch as u64 / engine.step.0.max(1);
+        let input = Input::EngineReady {
+            model,
+            backend: Backend::Cpu,
+            millitokens_per_second,
+        };
+        self.tell(index, input);
+    }
+
+    fn schedule_step(&mut self, index: PeerIndex) {
+        let engine = &mut self.peers[index.0].engine;
+        if !engine.stepping && !engine.jobs.is_empty() {
+            engine.stepping = true;
+            let at = self.now + engine.step;
+            self.at(at, Happening::EngineStep(index));
+        }
+    }
+
+    fn engine_step(&mut self, index: PeerIndex) {
+        let engine = &mut self.peers[index.0].engine;
+        engine.stepping = false;
+        if let Some(step) = engine.jobs.step(engine.batch) {
+            let input = match step {
+                Step::Tokens(job, tokens) => Input::JobTokens { job, tokens },
+                Step::Done(job, finish_reason, prompt_tokens, trimmed_bytes) => Input::JobDone {
+                    job,
+                    finish_reason,
+                    prompt_tokens,
+                    trimmed_bytes,
+                },
+            };
+            self.tell(index, input);
+        }
+        self.schedule_step(index);
+    }
+
+    /// The answer that an undisturbed engine gives to a request.
+    #[must_use]
+    pub fn undisturbed(request: &AskRequest, model: ModelId) -> crate::engine::Whole {
+        crate::engine::Whole::answer(&thrum_protocol::task::Prompt {
+            model,
+            input: request.input.clone(),
+            resumed: Vec::new(),
+            max_new_tokens: request.max_new_tokens,
+            sampling: request.sampling,
+            stop: request.stop.clone(),
+            deadline_millis: request.deadline_millis,
+        })
+    }
+}
+
+/// ms; after that long an undisturbed world knows everything about itself.
+pub const SETTLED: Millis = Millis(ADVERT_PERIOD.0 / 3);

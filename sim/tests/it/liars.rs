@@ -1,0 +1,208 @@
+//! One liar at a time: the fastest donor lies, an honest one is there too. Each test names how the
+//! lie is found out. Silence is not reported as a lie: it happens to the honest.
+
+use crate::scene::Scene;
+use thrum_protocol::time::Millis;
+use thrum_protocol::view::{AskErrorCode, AskUpdate};
+use thrum_sim::liar::Lie;
+
+#[test]
+fn accepting_twice_is_found_by_what_is_due() {
+    provider_is_found(Lie::AcceptsTwice, "sent `accept`, which is not due");
+}
+
+#[test]
+fn a_wrong_count_is_found_by_counting() {
+    provider_is_found(Lie::CountsWrong, "tokens where");
+}
+
+#[test]
+fn endless_tokens_are_found_by_the_limit_asked_for() {
+    let mut scene = Scene::new(20, &[(Some(Lie::Endless), 5), (None, 40)], None);
+    let request = scene.request(20);
+    let ask = scene.ask(request);
+    let AskUpdate::Failed { code, message } = scene.end_of(ask) else {
+        panic!("the invented tokens were taken for the answer");
+    };
+    let reports = scene.reports(scene.asker, scene.donors[0]);
+    assert!(reports[0].contains("sent more tokens than were asked for"));
+    // Its tokens had been shown before it went too far, and the honest donor contradicts them.
+    assert_eq!(code, AskErrorCode::ProvidersFailed);
+    assert!(message.contains("wrong beginning"), "{message}");
+}
+
+#[test]
+fn garbage_is_found_by_parsing() {
+    provider_is_found(Lie::Garbage, "sent bytes that are no message");
+}
+
+#[test]
+fn heartbeats_without_end_are_found_by_their_rate() {
+    provider_is_found(Lie::HeartbeatFlood, "floods with heartbeats");
+}
+
+#[test]
+fn a_huge_frame_is_found_by_its_length() {
+    provider_is_found(Lie::Huge, "at most");
+}
+
+#[test]
+fn tokens_for_another_peer_are_found_by_the_recipient() {
+    provider_is_found(Lie::OtherRecipient, "meant for another peer");
+}
+
+#[test]
+fn tokens_of_another_task_are_found_by_the_task() {
+    provider_is_found(Lie::OtherTask, "sent a message of another task");
+}
+
+#[test]
+fn a_repeated_frame_is_found_by_its_number() {
+    provider_is_found(Lie::RepeatsFrames, "sent message number");
+}
+
+#[test]
+fn repeated_tokens_are_found_by_their_index() {
+    provider_is_found(Lie::RepeatsTokens, "repeated tokens");
+}
+
+#[test]
+fn tokens_left_out_are_found_by_their_index() {
+    provider_is_found(Lie::SkipsTokens, "left tokens out");
+}
+
+#[test]
+fn a_foreign_signature_is_found_by_the_sender() {
+    provider_is_found(Lie::SignsAsAnother, "signed by another peer");
+}
+
+#[test]
+fn a_wrong_signature_is_found_by_verifying() {
+    provider_is_found(Lie::WrongSignature, "with a wrong signature");
+}
+
+#[test]
+fn a_wrong_trim_is_found_by_the_stop_strings() {
+    provider_is_found(Lie::TrimsWrong, "that are no stop string");
+}
+
+#[test]
+fn frames_of_an_earlier_attempt_are_found_by_the_task() {
+    let mut scene = Scene::new(21, &[(Some(Lie::ReplaysAttempt), 5), (None, 40)], None);
+    let liar = scene.donors[0];
+    let first = scene.request(20);
+    assert_eq!(scene.answers_rightly(first), 1);
+    assert_eq!(scene.reports(scene.asker, liar), [""; 0]);
+    let second = scene.request(20);
+    assert!(scene.answers_rightly(second) > 1);
+    let reports = scene.reports(scene.asker, liar);
+    assert!(reports[0].contains("of another task"), "{reports:?}");
+}
+
+#[test]
+fn silence_after_acceptance_is_ended_by_the_heartbeat_that_is_missing() {
+    provider_is_given_up(Lie::SilentAfterAccept, "silent for 6 s");
+}
+
+#[test]
+fn silence_from_the_start_is_ended_by_the_wait_for_acceptance() {
+    provider_is_given_up(Lie::SilentAlways, "no answer within 10 s");
+}
+
+#[test]
+fn pieces_that_are_no_text_become_replacement_characters() {
+    let mut scene = Scene::new(23, &[(Some(Lie::InvalidUtf8), 5)], None);
+    let request = scene.request(10);
+    let ask = scene.ask(request);
+    let AskUpdate::Done { text, .. } = scene.end_of(ask) else {
+        panic!("no answer");
+    };
+    // Not detectable: the tokens are well formed and signed by the peer that was asked.
+    assert!(text.contains('\u{fffd}'));
+    assert_eq!(scene.asked(ask).streamed(), text);
+}
+
+#[test]
+fn a_liar_is_not_asked_again() {
+    let mut scene = Scene::new(24, &[(Some(Lie::OtherTask), 5), (None, 40)], None);
+    let liar = scene.donors[0];
+    for expected_attempts in [2, 1, 1] {
+        let request = scene.request(10);
+        assert_eq!(scene.answers_rightly(request), expected_attempts);
+    }
+    assert_eq!(scene.reports(scene.asker, liar).len(), 1);
+}
+
+#[test]
+fn an_asker_that_replays_is_refused_and_reported() {
+    asker_is_found(Lie::AskerReplays, "repeated a task that was seen before");
+}
+
+#[test]
+fn an_asker_that_floods_is_reported_and_disconnected() {
+    asker_is_found(Lie::AskerFloods, "floods with streams");
+}
+
+#[test]
+fn an_asker_that_signs_as_another_is_reported() {
+    asker_is_found(Lie::AskerSignsAsAnother, "signed by another peer");
+}
+
+#[test]
+fn an_asker_that_stays_silent_costs_the_donor_nothing() {
+    let mut scene = Scene::new(31, &[(None, 5)], Some(Lie::AskerStaysSilent));
+    for _ in 0..4 {
+        let request = scene.request(10);
+        scene.ask(request);
+    }
+    scene.world.run_until(scene.world.now + Millis(60_000));
+    let donor = scene.donors[0];
+    let view = scene.world.peers[donor.0].hive.snapshot(scene.world.now);
+    assert_eq!(view.donation.jobs, []);
+    assert_eq!(view.donation.tokens_done, 0);
+}
+
+/// The lie is reported in these words, costs the liar its reputation, and the honest donor answers.
+fn provider_is_found(lie: Lie, words: &str) {
+    let mut scene = Scene::new(20, &[(Some(lie), 5), (None, 40)], None);
+    let liar = scene.donors[0];
+    let request = scene.request(20);
+    let ask = request.ask;
+    assert_eq!(scene.answers_rightly(request), 2);
+    let reports = scene.reports(scene.asker, liar);
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].contains(words), "{reports:?}");
+    assert_eq!(scene.retries(ask), reports);
+    let asker = &scene.world.peers[scene.asker.0];
+    let view = asker.hive.snapshot(scene.world.now);
+    let id = scene.world.peers[liar.0].id;
+    let seen = view.peers.iter().find(|peer| peer.peer_id == id);
+    assert!(seen.is_some_and(|peer| peer.reputation < Some(0.2)));
+}
+
+fn provider_is_given_up(lie: Lie, words: &str) {
+    let mut scene = Scene::new(22, &[(Some(lie), 5), (None, 40)], None);
+    let liar = scene.donors[0];
+    let request = scene.request(20);
+    let ask = request.ask;
+    assert_eq!(scene.answers_rightly(request), 2);
+    assert_eq!(scene.retries(ask), [words]);
+    assert_eq!(scene.reports(scene.asker, liar), [""; 0]);
+}
+
+/// The donor reports the lie in these words and goes on serving an honest asker.
+fn asker_is_found(lie: Lie, words: &str) {
+    let mut scene = Scene::new(30, &[(None, 5)], Some(lie));
+    let (donor, liar) = (scene.donors[0], scene.asker);
+    let request = scene.request(20);
+    scene.ask(request);
+    scene.world.run_until(scene.world.now + Millis(20_000));
+    let reports = scene.reports(donor, liar);
+    assert!(
+        reports.iter().any(|report| report.contains(words)),
+        "{reports:?}"
+    );
+    scene.join_honest_asker();
+    let request = scene.request(20);
+    assert_eq!(scene.answers_rightly(request), 1);
+}

@@ -1,0 +1,6 @@
+//! Promises of the hive, kept by crowds of real machines in a seeded world.
+
+mod crowds;
+mod liars;
+mod scene;
+mod scenes;
