@@ -33,7 +33,7 @@ const decodeSpeed = (page, rounds, tokens) =>
     const speeds = [];
     for (let round = 0; round <= count; round += 1) {
       const answer = await window.node.completions.create({
-        prompt: `bench ${round}`, max_tokens: max, temperature: 1, seed: round, thrum: { route: "local" },
+        prompt: `bench ${round}`, max_tokens: max, temperature: 1, seed: round, thrum: { route: "local", ignoreEos: true },
       });
       if (round > 0) speeds.push([answer.thrum.tokensPerSecond, answer.usage.completion_tokens]);
     }

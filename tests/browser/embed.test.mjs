@@ -31,7 +31,7 @@ test("a prompt asked in one tab is computed in another, and equals the native re
   await seesProvider(asker.page, provider.peerId);
   for (const { prompt, text } of answers.greedy.slice(0, 3)) {
     const answer = await complete(asker.page, {
-      prompt, max_tokens: 64, temperature: 0, thrum: { route: "peer" },
+      prompt, max_tokens: 64, temperature: 0, thrum: { route: "peer", ignoreEos: true },
     });
     assert.equal(answer.choices[0].text, text, prompt);
     assert.equal(answer.thrum.provider, provider.peerId);
@@ -46,7 +46,7 @@ test("a provider killed half-way: the answer goes on elsewhere, as if nothing ha
   const slow = await openNode(browser, relay, { backend: "webgpu" });
   const other = await openNode(browser, relay);
   const asker = await openNode(browser, relay);
-  const { prompt, params, text } = answers.seeded;
+  const { prompt, max_tokens, seed, text } = answers.seeded;
   await slow.page.evaluate(() => window.node.donate());
   await seesProvider(asker.page, slow.peerId);
   await asker.page.evaluate((body) => {
@@ -60,7 +60,7 @@ test("a provider killed half-way: the answer goes on elsewhere, as if nothing ha
       }
       return { text: window.seen.join(""), last };
     })();
-  }, { prompt, ...params, thrum: { route: "peer" } });
+  }, { prompt, max_tokens, seed, temperature: 1, thrum: { route: "peer", ignoreEos: true } });
   await until("some of the answer is there", () => asker.page.evaluate(() => window.seen.length > 5));
   await other.page.evaluate(() => window.node.donate());
   await seesProvider(asker.page, other.peerId);
@@ -89,7 +89,7 @@ test("nothing is computed for others before donate(), and pause stops it", async
     window.tokens = 0;
     window.ended = (async () => {
       const stream = await window.node.completions.create(
-        { prompt: "a", max_tokens: 400, temperature: 1, seed: 3, stream: true, thrum: { route: "peer", peer } });
+        { prompt: "a", max_tokens: 400, temperature: 1, seed: 3, stream: true, thrum: { route: "peer", peer, ignoreEos: true } });
       for await (const _ of stream) window.tokens += 1;
       return "finished";
     })().catch((error) => error.code);
@@ -133,7 +133,7 @@ test("a prompt survives the relay's WebRTC listener", async () => {
   await provider.page.evaluate(() => window.node.donate());
   await seesProvider(asker.page, provider.peerId);
   const { prompt, text } = answers.greedy[0];
-  const answer = await complete(asker.page, { prompt, max_tokens: 64, temperature: 0, thrum: { route: "peer" } });
+  const answer = await complete(asker.page, { prompt, max_tokens: 64, temperature: 0, thrum: { route: "peer", ignoreEos: true } });
   assert.equal(answer.choices[0].text, text);
   await closeAll(provider, asker);
 });
@@ -176,7 +176,7 @@ test("an AbortSignal ends a stream at once", async () => {
   const name = await page.evaluate(async () => {
     const abort = new AbortController();
     const stream = await window.node.completions.create(
-      { prompt: "a", max_tokens: 400, temperature: 1, stream: true, thrum: { route: "local" } }, { signal: abort.signal });
+      { prompt: "a", max_tokens: 400, temperature: 1, stream: true, thrum: { route: "local", ignoreEos: true } }, { signal: abort.signal });
     try {
       for await (const _ of stream) abort.abort();
       return "finished";

@@ -1,4 +1,5 @@
 //! Promises across crates, in one binary.
 
+mod answers;
 mod catalogue;
 mod tidy;
