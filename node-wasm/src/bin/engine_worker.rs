@@ -1,2 +1,17 @@
-//! The engine worker.
-fn main() {}
+//! The engine worker's own wasm module. It compiles the worker's files itself: linking the library
+//! would bring its exports, and with them the whole swarm, into the worker.
+
+#[cfg(target_arch = "wasm32")]
+#[path = "../worker/mod.rs"]
+pub mod worker;
+
+#[cfg(target_arch = "wasm32")]
+use worker::start;
+
+/// There is no worker outside a browser.
+#[cfg(not(target_arch = "wasm32"))]
+fn start() {}
+
+fn main() {
+    start();
+}

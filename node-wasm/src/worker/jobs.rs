@@ -1,0 +1,372 @@
+//! The answers being given: who is next, on which session, and when tokens go to the page.
+//!
+//! The person's own jobs go first. Jobs for others take turns, one token each. A session holds the
+//! keys and values of one answer; there are as many as memory allows. When none is left for a job
+//! of the person, one for somebody else gives its session up and computes its past anew later.
+
+use super::answer::{Answer, End, Language, Stepped};
+use super::clock::{now_ms, sleep};
+use super::load::Loaded;
+use super::messages::EngineEvent;
+use std::collections::VecDeque;
+use thrum_engine::error::EngineError;
+use thrum_engine::gpu::GpuDevice;
+use thrum_engine::memory::MemoryEstimate;
+use thrum_engine::model::Model;
+use thrum_protocol::model::{Backend, ModelOffer};
+use thrum_protocol::task::{Prompt, Token};
+use thrum_protocol::time::Millis;
+
+/// count; answers given at once. More would make each of them slow.
+const MAX_SESSIONS: usize = 8;
+
+/// count; jobs that wait for a session. The node takes a few at a time.
+const MAX_WAITING: usize = 64;
+
+/// tokens; what one message to the page carries at most.
+const FLUSH_TOKENS: usize = 16;
+
+/// ms; a page draws sixty times a second.
+const FLUSH_MS: f64 = 16.0;
+
+/// bytes; what keys and values of all sessions may take on a GPU, whose memory nobody tells us.
+const GPU_SESSION_BYTES: u64 = 512 << 20;
+
+/// ms; how often an idle engine asks whether its device is still there.
+const DEVICE_CHECK_PERIOD: Millis = Millis(500);
+
+/// The engine with a model in it.
+///
+/// Invariant: of the sessions, in `idle` and in `running`, there is always at least one.
+pub(super) struct Engine {
+    offer: ModelOffer,
+    backend: Backend,
+    language: Language,
+    /// none on the CPU
+    device: Option<GpuDevice>,
+    /// sessions without a job; together with those of running jobs at most `max_sessions`
+    idle: Vec<Model>,
+    max_sessions: usize,
+    /// the next in turn is in front
+    running: VecDeque<Running>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// The model cannot be used any more.
+pub(super) struct Lost {
+    pub(super) reason: String,
+}
+
+struct Waiting {
+    job: u64,
+    local: bool,
+    answer: Answer,
+    /// tokens that the page has not got, of a job that gave its session up
+    unsent: Vec<Token>,
+}
+
+struct Running {
+    job: u64,
+    local: bool,
+    answer: Answer,
+    session: Model,
+    /// tokens that the page has not got
+    unsent: Vec<Token>,
+    sent_ms: f64,
+}
+
+impl Engine {
+    /// An engine without jobs, for as many sessions as fit in `available_bytes`.
+    pub(super) fn new(loaded: Loaded, available_bytes: u64) -> Self {
+        let Loaded {
+            id,
+            name,
+            model,
+            language,
+            memory,
+        } = loaded;
+        let context_tokens = u32::try_from(model.config().context_len).unwrap_or(u32::MAX);
+        let (backend, device, spare_bytes) = match &model {
+            Model::Cpu(_) | Model::Reference(_) => (
+                Backend::Cpu,
+                None,
+                available_bytes.saturating_sub(memory.total_bytes()),
+            ),
+            Model::Gpu(gpu) => (
+                Backend::Webgpu,
+                Some(gpu.device().clone()),
+                GPU_SESSION_BYTES,
+            ),
+        };
+        Self {
+            offer: ModelOffer {
+                id,
+                name,
+                context_tokens,
+            },
+            backend,
+            language,
+            device,
+            idle: vec![model],
+            max_sessions: 1 + further_sessions(&memory, spare_bytes),
+            running: VecDeque::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// What the page is told of it.
+    pub(super) fn ready(&self, millitokens_per_second: u64) -> EngineEvent {
+        EngineEvent::Ready {
+            model: self.offer.clone(),
+            backend: self.backend,
+            millitokens_per_second,
+        }
+    }
+
+    /// Whether a job waits or runs.
+    pub(super) fn has_work(&self) -> bool {
+        !(self.running.is_empty() && self.waiting.is_empty())
+    }
+
+    /// Takes a job, or says why not.
+    pub(super) fn run(
+        &mut self,
+        job: u64,
+        prompt: &Prompt,
+        local: bool,
+        tell: &dyn Fn(EngineEvent),
+    ) {
+        if self.waiting.len() == MAX_WAITING {
+            let message = format!("{MAX_WAITING} jobs are waiting already");
+            return tell(EngineEvent::Failed {
+                job,
+                invalid_request: false,
+                message,
+            });
+        }
+        let Some(model) = self
+            .idle
+            .last()
+            .or(self.running.front().map(|it| &it.session))
+        else {
+            return;
+        };
+        match Answer::new(model, &self.language, prompt) {
+            Ok(answer) => self.waiting.push_back(Waiting {
+                job,
+                local,
+                answer,
+                unsent: Vec::new(),
+            }),
+            Err(error) => tell(failed(job, &error)),
+        }
+    }
+
+    /// Forgets a job, wherever it is.
+    pub(super) fn cancel(&mut self, job: u64) {
+        self.waiting.retain(|waiting| waiting.job != job);
+        while let Some(at) = self.running.iter().position(|running| running.job == job) {
+            if let Some(running) = self.running.remove(at) {
+                self.idle.push(running.session);
+            }
+        }
+    }
+
+    /// Fails every job.
+    pub(super) fn end(self, why: &str, tell: &dyn Fn(EngineEvent)) {
+        let waiting = self.waiting.iter().map(|waiting| waiting.job);
+        let running = self.running.iter().map(|running| running.job);
+        for job in running.chain(waiting) {
+            tell(EngineEvent::Failed {
+                job,
+                invalid_request: false,
+                message: why.to_owned(),
+            });
+        }
+    }
+
+    /// Destroys the GPU device, if there is one.
+    pub(super) fn destroy_device(&self) {
+        if let Some(device) = &self.device {
+            device.destroy();
+        }
+    }
+
+    /// Resolves when the GPU device goes away; never on the CPU.
+    pub(super) async fn lost(&self) -> Lost {
+        match &self.device {
+            Some(device) => loop {
+                if let Some(reason) = device.lost() {
+                    return Lost {
+                        reason: reason.to_owned(),
+                    };
+                }
+                sleep(DEVICE_CHECK_PERIOD).await;
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Computes one slice of a prompt or one token of one answer.
+    ///
+    /// # Errors
+    /// [`Lost`] when the device is gone, and every job with it.
+    pub(super) async fn step(&mut self, tell: &dyn Fn(EngineEvent)) -> Result<(), Lost> {
+        self.admit(tell);
+        let next = self
+            .running
+            .iter()
+            .position(|running| running.local)
+            .unwrap_or(0);
+        let Some(mut running) = self.running.remove(next) else {
+            return Ok(());
+        };
+        match running
+            .answer
+            .step(&mut running.session, &self.language)
+            .await
+        {
+            Ok(Stepped::Ended(end)) => self.finish(running, &end, tell),
+            Ok(Stepped::Read) => self.running.push_back(running),
+            Ok(Stepped::Token(token)) => {
+                running.unsent.push(token);
+                self.running.push_back(running);
+            }
+            Err(EngineError::GpuLost { reason }) => return Err(Lost { reason }),
+            Err(error) => {
+                running.send(tell);
+                tell(failed(running.job, &error));
+                self.idle.push(running.session);
+            }
+        }
+        for running in &mut self.running {
+            running.send_if_due(tell);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut running: Running, end: &End, tell: &dyn Fn(EngineEvent)) {
+        running.send(tell);
+        tell(EngineEvent::Done {
+            job: running.job,
+            finish_reason: end.finish_reason,
+            prompt_tokens: end.prompt_tokens,
+            trimmed_bytes: end.trimmed_bytes,
+        });
+        self.idle.push(running.session);
+    }
+
+    /// Gives sessions to waiting jobs, the person's first.
+    fn admit(&mut self, tell: &dyn Fn(EngineEvent)) {
+        while let Some(at) = self.next_waiting() {
+            let Some(next) = self.waiting.remove(at) else {
+                return;
+            };
+            let Some(session) = self.session(next.local, tell) else {
+                return self.waiting.insert(at, next);
+            };
+            let Waiting {
+                job,
+                local,
+                answer,
+                unsent,
+            } = next;
+            let sent_ms = f64::NEG_INFINITY;
+            self.running.push_back(Running {
+                job,
+                local,
+                answer,
+                session,
+                unsent,
+                sent_ms,
+            });
+        }
+    }
+
+    fn next_waiting(&self) -> Option<usize> {
+        let local = self.waiting.iter().position(|waiting| waiting.local);
+        local.or_else(|| (!self.waiting.is_empty()).then_some(0))
+    }
+
+    /// A session for another job, if there is one for this kind.
+    fn session(&mut self, local: bool, tell: &dyn Fn(EngineEvent)) -> Option<Model> {
+        if let Some(session) = self.idle.pop() {
+            return Some(session);
+        }
+        if self.running.len() < self.max_sessions
+            && let Some(Ok(session)) = self.running.front().map(|running| running.session.fork())
+        {
+            return Some(session);
+        }
+        if !local {
+            return None;
+        }
+        let given_up = self.running.iter().rposition(|running| !running.local)?;
+        let Running {
+            job,
+            local,
+            mut answer,
+            session,
+            unsent,
+            ..
+        } = self.running.remove(given_up)?;
+        match answer.rewind(&session, &self.language) {
+            Ok(()) => self.waiting.push_front(Waiting {
+                job,
+                local,
+                answer,
+                unsent,
+            }),
+            Err(error) => tell(failed(job, &error)),
+        }
+        Some(session)
+    }
+}
+
+impl Running {
+    /// The first token at once, later ones as often as a page draws.
+    fn send_if_due(&mut self, tell: &dyn Fn(EngineEvent)) {
+        if self.unsent.len() >= FLUSH_TOKENS || now_ms() - self.sent_ms >= FLUSH_MS {
+            self.send(tell);
+        }
+    }
+
+    fn send(&mut self, tell: &dyn Fn(EngineEvent)) {
+        if !self.unsent.is_empty() {
+            let tokens = std::mem::take(&mut self.unsent);
+            tell(EngineEvent::Tokens {
+                job: self.job,
+                tokens,
+            });
+            self.sent_ms = now_ms();
+        }
+    }
+}
+
+/// Sessions beside the first for which there is room.
+fn further_sessions(memory: &MemoryEstimate, spare_bytes: u64) -> usize {
+    let session_bytes = (memory.kv_bytes + memory.working_bytes).max(1);
+    let further = usize::try_from(spare_bytes / session_bytes).unwrap_or(usize::MAX);
+    further.min(MAX_SESSIONS - 1)
+}
+
+fn failed(job: u64, error: &EngineError) -> EngineEvent {
+    let message = error.to_string();
+    EngineEvent::Failed {
+        job,
+        invalid_request: is_of_the_request(error),
+        message,
+    }
+}
+
+/// Whether every engine with this model would refuse the request as well.
+fn is_of_the_request(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::BadParameter { .. }
+            | EngineError::Chat(_)
+            | EngineError::EmptyPrompt
+            | EngineError::PromptTooLong { .. }
+            | EngineError::UnknownToken { .. }
+    )
+}

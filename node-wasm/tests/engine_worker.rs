@@ -1,0 +1,422 @@
+//! The worker's loop on the real model: loading, answering, cancelling, losing.
+
+#![cfg(target_arch = "wasm32")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the events it waits for"
+)]
+
+mod golden;
+mod rig;
+#[path = "../src/worker/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "the test stands in for the page, and brings its own seam"
+)]
+pub mod worker;
+
+use golden::{Golden, MODEL};
+use rig::{Outcome, Rig, endless, prompt, sha256, url_of};
+use thrum_protocol::model::Backend;
+use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role, Sampling};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+use worker::Surroundings;
+use worker::messages::{BackendChoice, EngineEvent, Order, Stage};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+/// Every prompt's greedy answer is llama.cpp's.
+async fn check_golden(backend: BackendChoice, expected_backend: Backend) {
+    let golden = Golden::read();
+    let mut rig = Rig::new();
+    rig.load_blob(MODEL, backend);
+    let (events, computes) = rig.ready().await;
+    assert_eq!(computes, expected_backend);
+    console_log!("{:?}", events.last());
+    for case in &golden.cases {
+        let outcome = rig
+            .answer(&endless(&case.text, case.continuation.len() as u32))
+            .await;
+        assert_eq!(outcome.ids.len(), case.continuation.len());
+        assert_eq!(outcome.finish_reason, FinishReason::Length);
+        assert_eq!(
+            outcome.prompt_tokens as usize,
+            case.tokens.len(),
+            "{:?}",
+            case.text
+        );
+        case.check(&outcome.ids);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn the_cpu_answers_as_llama_cpp_does() {
+    check_golden(BackendChoice::Cpu, Backend::Cpu).await;
+}
+
+#[wasm_bindgen_test]
+async fn webgpu_answers_as_llama_cpp_does() {
+    check_golden(BackendChoice::Webgpu, Backend::Webgpu).await;
+}
+
+/// This browser's only adapter is a CPU in disguise.
+#[wasm_bindgen_test]
+async fn auto_prefers_webassembly_to_a_fallback_adapter() {
+    let mut rig = Rig::new();
+    rig.load_blob(MODEL, BackendChoice::Auto);
+    let (events, backend) = rig.ready().await;
+    assert_eq!(backend, Backend::Cpu);
+    assert!(events.iter().any(|event| matches!(
+        event,
+        EngineEvent::Log { message, .. } if message.contains("computing on the CPU")
+    )));
+}
+
+#[wasm_bindgen_test]
+async fn progress_ends_at_the_whole_file_and_the_speed_is_measured() {
+    let mut rig = Rig::new();
+    rig.load_blob(MODEL, BackendChoice::Cpu);
+    let (events, _) = rig.ready().await;
+    let total = MODEL.len() as u64;
+    let whole = EngineEvent::Progress {
+        stage: Stage::Read,
+        loaded: total,
+        total: Some(total),
+    };
+    assert!(events.contains(&whole), "{events:?}");
+    let Some(EngineEvent::Ready {
+        model,
+        millitokens_per_second,
+        ..
+    }) = events.last()
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!(model.id, sha256(MODEL));
+    assert_eq!(model.name, "demo");
+    assert!(model.context_tokens >= 512);
+    assert!(*millitokens_per_second > 0);
+}
+
+#[wasm_bindgen_test]
+async fn a_chat_is_rendered_by_the_models_template() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let mut chat = prompt("", 24);
+    chat.input = PromptInput::Chat(vec![ChatMessage {
+        role: Role::User,
+        content: "reverse: starling".to_owned(),
+    }]);
+    let outcome = rig.answer(&chat).await;
+    assert!(outcome.prompt_tokens > "reverse: starling".len() as u32);
+    assert!(!outcome.ids.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn a_seeded_answer_goes_on_from_any_token() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let mut seeded = prompt("cat>tac;dog>god;bird", 32);
+    seeded.sampling = Sampling {
+        temperature_milli: 1_500,
+        top_k: 40,
+        top_p_milli: 950,
+        seed: 7,
+        ignore_eos: false,
+    };
+    let whole = rig.answer(&seeded).await;
+    for cut in [1, whole.ids.len() / 2, whole.ids.len() - 1] {
+        seeded.resumed = whole.ids[..cut].to_vec();
+        let rest = rig.answer(&seeded).await;
+        assert_eq!(rest.ids, whole.ids[cut..], "from token {cut}");
+        assert_eq!(rest.finish_reason, whole.finish_reason);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_stop_string_is_trimmed() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let free = rig.answer(&prompt("cat>tac;dog>god;bird", 16)).await;
+    let stop = String::from_utf8_lossy(&free.bytes[2..4]).into_owned();
+    let mut stopped = prompt("cat>tac;dog>god;bird", 16);
+    stopped.stop = vec![stop.clone()];
+    let outcome = rig.answer(&stopped).await;
+    assert_eq!(outcome.finish_reason, FinishReason::Stop);
+    let text = String::from_utf8_lossy(&free.bytes).into_owned();
+    assert_eq!(Some(outcome.text().as_str()), text.split(&stop).next());
+}
+
+#[wasm_bindgen_test]
+async fn a_wrong_request_is_the_requests_fault() {
+    let mut rig = Rig::new();
+    rig.run(1, &prompt("a", 1), true);
+    assert!(matches!(
+        rig.event().await,
+        EngineEvent::Failed {
+            job: 1,
+            invalid_request: false,
+            ..
+        }
+    ));
+    rig.load_blob(MODEL, BackendChoice::Cpu);
+    rig.ready().await;
+    rig.run(2, &prompt(&"long ".repeat(4_000), 1), true);
+    let EngineEvent::Failed {
+        job: 2,
+        invalid_request: true,
+        message,
+    } = rig.event().await
+    else {
+        panic!("a prompt longer than the context was taken");
+    };
+    assert!(message.contains("context"), "{message}");
+    assert_eq!(rig.answer(&prompt("a", 1)).await.ids.len(), 1);
+}
+
+/// No event of a cancelled job follows the next job's end: cancelled before it ran, while its
+/// prompt is read, and while tokens come.
+#[wasm_bindgen_test]
+async fn cancelled_in_any_phase_a_job_is_silent() {
+    for backend in [BackendChoice::Cpu, BackendChoice::Webgpu] {
+        let mut rig = Rig::loaded(backend).await;
+        let long = endless(&"a>b;".repeat(80), 128);
+        let short = prompt("a>b;c", 2);
+
+        rig.run(1, &long, true);
+        rig.cancel(1);
+        rig.run(2, &long, false);
+        rig.run(3, &short, true);
+        rig.outcome(3).await;
+        rig.cancel(2);
+        rig.run(4, &long, true);
+        rig.until(|event| matches!(event, EngineEvent::Tokens { job: 4, .. }))
+            .await;
+        rig.cancel(4);
+
+        rig.run(5, &short, true);
+        let events = rig
+            .until(|event| matches!(event, EngineEvent::Done { job: 5, .. }))
+            .await;
+        let late = events.iter().find(|event| match event {
+            EngineEvent::Done { job, .. } | EngineEvent::Failed { job, .. } => *job != 5,
+            EngineEvent::Tokens { job, .. } => *job < 4,
+            _ => true,
+        });
+        assert_eq!(late, None);
+        rig.run(6, &short, false);
+        let events = rig
+            .until(|event| matches!(event, EngineEvent::Done { job: 6, .. }))
+            .await;
+        assert!(events.iter().all(|event| matches!(
+            event,
+            EngineEvent::Done { job: 6, .. } | EngineEvent::Tokens { job: 6, .. }
+        )));
+    }
+}
+
+/// Jobs for others alternate; the person's own job overtakes them; every answer is what it is
+/// alone. With memory for one session the overtaken job computes its past again.
+#[wasm_bindgen_test]
+async fn jobs_take_turns_and_the_persons_own_go_first() {
+    let long = endless("a>b;c>d;e>", 200);
+    let own = endless("spell: 42>", 48);
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let (long_alone, own_alone) = (rig.answer(&long).await, rig.answer(&own).await);
+
+    let scarce = Surroundings {
+        available_bytes: 2_500_000,
+    };
+    for surroundings in [Surroundings::of_this_machine(), scarce] {
+        let mut rig = Rig::with(surroundings);
+        rig.load_blob(MODEL, BackendChoice::Cpu);
+        rig.ready().await;
+        rig.run(1, &long, false);
+        rig.run(2, &long, false);
+        let mut events = rig.until(|event| is_token_of(event, 1)).await;
+        rig.run(3, &own, true);
+        for _ in 0..3 {
+            events.extend(
+                rig.until(|event| matches!(event, EngineEvent::Done { .. }))
+                    .await,
+            );
+        }
+        assert_eq!(Outcome::of(3, &events), own_alone);
+        assert_eq!(Outcome::of(1, &events), long_alone);
+        assert_eq!(Outcome::of(2, &events), long_alone);
+        let at = |wanted: &dyn Fn(&EngineEvent) -> bool| events.iter().position(wanted);
+        let end =
+            |job| at(&|event| matches!(event, EngineEvent::Done { job: it, .. } if *it == job));
+        assert!(end(3) < end(1) && end(1) < end(2), "{events:?}");
+        let second_begins = at(&|event| is_token_of(event, 2));
+        assert_eq!(second_begins < end(1), surroundings != scarce, "{events:?}");
+    }
+}
+
+fn is_token_of(event: &EngineEvent, wanted: u64) -> bool {
+    matches!(event, EngineEvent::Tokens { job, .. } if *job == wanted)
+}
+
+#[wasm_bindgen_test]
+async fn a_bad_file_is_refused_by_name() {
+    let mut flipped_magic = MODEL.to_vec();
+    flipped_magic[0] ^= 0x20;
+    let mut flipped_count = MODEL.to_vec();
+    flipped_count[15] ^= 0x80;
+    let longer = [MODEL, &[0; 64]].concat();
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("empty", &[], "header"),
+        ("cut in the header", &MODEL[..1_000], "header"),
+        (
+            "cut in the weights",
+            &MODEL[..MODEL.len() - 4_096],
+            "truncated",
+        ),
+        ("too long", &longer, "too long"),
+        ("no GGUF", &flipped_magic, "gguf"),
+        ("a flipped count", &flipped_count, ""),
+    ];
+    for backend in [BackendChoice::Cpu, BackendChoice::Webgpu] {
+        let mut rig = Rig::new();
+        for (name, bytes, expected) in &cases {
+            rig.load_blob(bytes, backend);
+            let (_, reason) = rig.refusal().await;
+            assert!(reason.contains(expected), "{name}: {reason}");
+        }
+        rig.load_blob(MODEL, backend);
+        rig.ready().await;
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_file_of_another_digest_is_refused_and_not_kept() {
+    let mut flipped = MODEL.to_vec();
+    let last = flipped.len() - 100;
+    flipped[last] ^= 1;
+    let expected = sha256(MODEL);
+    let mut rig = Rig::new();
+    for _ in 0..2 {
+        rig.load_url(&url_of(&flipped), Some(expected), None);
+        let (events, reason) = rig.refusal().await;
+        assert!(reason.contains(&expected.to_string()), "{reason}");
+        assert!(reason.contains(&sha256(&flipped).to_string()), "{reason}");
+        assert!(is_downloaded(&events), "{events:?}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_model_is_downloaded_once_until_it_is_forgotten() {
+    let (url, id) = (url_of(MODEL), sha256(MODEL));
+    let mut rig = Rig::new();
+    rig.order(Order::Forget { model: id });
+    assert_eq!(rig.event().await, EngineEvent::Forgotten { model: id });
+    for (round, downloaded) in [true, false, false].into_iter().enumerate() {
+        rig.load_url(&url, Some(id), Some(MODEL.len() as u64));
+        let (events, _) = rig.ready().await;
+        assert_eq!(
+            is_downloaded(&events),
+            downloaded,
+            "round {round}: {events:?}"
+        );
+    }
+    rig.order(Order::Forget { model: id });
+    rig.until(|event| *event == EngineEvent::Forgotten { model: id })
+        .await;
+    rig.load_url(&url, Some(id), None);
+    assert!(is_downloaded(&rig.ready().await.0));
+    rig.order(Order::Forget { model: id });
+    rig.until(|event| *event == EngineEvent::Forgotten { model: id })
+        .await;
+}
+
+fn is_downloaded(events: &[EngineEvent]) -> bool {
+    events.iter().any(|event| {
+        matches!(
+            event,
+            EngineEvent::Progress {
+                stage: Stage::Download,
+                ..
+            }
+        )
+    })
+}
+
+#[wasm_bindgen_test]
+async fn a_server_that_has_no_file_is_named() {
+    let location = js_sys::Reflect::get(&js_sys::global(), &"origin".into()).expect("an origin");
+    let url = format!(
+        "{}/models/none.gguf",
+        location.as_string().expect("an origin is text")
+    );
+    let mut rig = Rig::new();
+    rig.load_url(&url, None, None);
+    let (_, reason) = rig.refusal().await;
+    assert!(reason.contains("404") && reason.contains(&url), "{reason}");
+    // The discard port of this machine: nothing listens there.
+    rig.load_url("http://127.0.0.1:9/model.gguf", None, None);
+    let (_, reason) = rig.refusal().await;
+    assert!(reason.contains("127.0.0.1:9"), "{reason}");
+}
+
+#[wasm_bindgen_test]
+async fn a_model_that_does_not_fit_is_not_downloaded() {
+    let mut rig = Rig::with(Surroundings {
+        available_bytes: 100_000,
+    });
+    rig.load_url(&url_of(MODEL), None, Some(MODEL.len() as u64));
+    let (events, reason) = rig.refusal().await;
+    assert_eq!(events, []);
+    assert!(
+        reason.contains("100000") && reason.contains(&MODEL.len().to_string()),
+        "{reason}"
+    );
+    rig.load_url(&url_of(MODEL), None, Some(1));
+    assert!(rig.refusal().await.1.contains("should have 1"));
+}
+
+/// A driver that resets, while the engine is idle and while it computes.
+#[wasm_bindgen_test]
+async fn a_lost_device_is_told_and_loading_again_mends_it() {
+    let mut rig = Rig::loaded(BackendChoice::Webgpu).await;
+    let before = rig.answer(&prompt("a>b;c", 8)).await;
+    rig.order(Order::DestroyDevice);
+    assert!(rig.refusal().await.1.contains("device"));
+    rig.run(1, &prompt("a", 1), true);
+    assert!(matches!(
+        rig.event().await,
+        EngineEvent::Failed {
+            job: 1,
+            invalid_request: false,
+            ..
+        }
+    ));
+
+    rig.load_blob(MODEL, BackendChoice::Webgpu);
+    rig.ready().await;
+    rig.run(2, &endless("a>b;c", 400), true);
+    rig.until(|event| matches!(event, EngineEvent::Tokens { job: 2, .. }))
+        .await;
+    rig.order(Order::DestroyDevice);
+    rig.until(|event| matches!(event, EngineEvent::Lost { .. }))
+        .await;
+
+    rig.load_blob(MODEL, BackendChoice::Webgpu);
+    rig.ready().await;
+    assert_eq!(rig.answer(&prompt("a>b;c", 8)).await, before);
+}
+
+#[wasm_bindgen_test]
+async fn another_order_to_load_replaces_the_one_under_way() {
+    let mut rig = Rig::new();
+    rig.load_blob(MODEL, BackendChoice::Webgpu);
+    rig.load_blob(MODEL, BackendChoice::Cpu);
+    assert_eq!(rig.ready().await.1, Backend::Cpu);
+    rig.run(1, &endless(&"a>b;".repeat(80), 128), true);
+    rig.load_blob(MODEL, BackendChoice::Cpu);
+    let events = rig.ready().await.0;
+    assert!(events.iter().any(|event| matches!(
+        event,
+        EngineEvent::Failed {
+            job: 1,
+            invalid_request: false,
+            ..
+        }
+    )));
+}
