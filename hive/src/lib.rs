@@ -18,6 +18,7 @@ mod ask;
 mod asker;
 mod attempt;
 mod backoff;
+mod course;
 mod donation;
 mod engine;
 mod env;

@@ -8,6 +8,7 @@
 //! marked as not detectable.
 
 pub mod crowd;
+mod effects;
 pub mod engine;
 pub mod liar;
 pub mod network;

@@ -9,22 +9,20 @@ use crate::relay::Relay;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use thrum_hive::io::{Found, Input, Output, RelayIndex, StreamId, StreamKind};
+use thrum_hive::io::{Found, Input, RelayIndex};
 use thrum_hive::{Config, Hive};
 use thrum_protocol::SigningKey;
 use thrum_protocol::id::{ModelId, NodeId};
-use thrum_protocol::limits::ADVERT_PERIOD;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{AskRequest, Command, Event, Path};
+use thrum_protocol::view::{AskRequest, Command, Path};
 
 /// count; outputs of one input. Far above what an honest world needs; above it something runs away.
 const MAX_OUTPUTS: usize = 20_000;
 /// ms; how long a break may go unnoticed.
 const LONGEST_SILENCE: u64 = 12_000;
 /// ms; from asking for a model to having it.
-const LOAD_TIME: Millis = Millis(700);
+pub(crate) const LOAD_TIME: Millis = Millis(700);
 
 /// The world.
 pub struct World {
@@ -40,10 +38,10 @@ pub struct World {
     pub log: String,
     /// inputs handled
     pub steps: u64,
-    rng: ChaCha8Rng,
+    pub(crate) rng: ChaCha8Rng,
     queue: BTreeMap<(Millis, u64), Happening>,
     next_happening: u64,
-    by_id: BTreeMap<NodeId, PeerIndex>,
+    pub(crate) by_id: BTreeMap<NodeId, PeerIndex>,
 }
 
 /// What a new peer is like.
@@ -293,156 +291,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, index: PeerIndex, output: Output) {
-        let soon = self.now + self.network.delay(&mut self.rng);
-        match output {
-            Output::DialRelay(relay) => self.at(soon, Happening::RelayDialled(index, relay)),
-            Output::HangUpRelay(relay) => self.relays[relay.0].drop_peer(index),
-            Output::Register(relay) => {
-                let relay = &mut self.relays[relay.0];
-                if relay.alive && relay.connected.contains(&index) {
-                    relay.registered.insert(index);
-                }
-            }
-            Output::Discover(relay) => self.discover(index, relay, soon),
-            Output::Dial { peer, addresses: _ } => {
-                if let Some(&to) = self.by_id.get(&peer) {
-                    self.at(soon, Happening::Dialled { from: index, to });
-                }
-            }
-            Output::Disconnect { peer } => {
-                if let Some(&other) = self.by_id.get(&peer)
-                    && self.network.linked(index, other)
-                {
-                    self.unlink(index, other, false);
-                }
-            }
-            Output::Open { stream, peer, kind } => self.open(index, stream, peer, kind),
-            Output::Send { stream, frame } => self.send(index, stream, frame),
-            Output::Close(stream) => {
-                if let Some((pipe, side)) = self.network.side((index, stream)) {
-                    self.network.close(pipe, side);
-                    self.end_other(pipe, 1 - side, soon, "closed by the other side");
-                }
-            }
-            Output::LoadModel => self.at(self.now + LOAD_TIME, Happening::EngineLoaded(index)),
-            Output::Run { job, prompt, local } => {
-                let engine = &mut self.peers[index.0].engine;
-                engine.jobs.run(job, &prompt, local);
-                self.schedule_step(index);
-            }
-            Output::Cancel(job) => self.peers[index.0].engine.jobs.cancel(job),
-            Output::Store { key, value } => {
-                self.peers[index.0].store.insert(key, value);
-            }
-            Output::Load(key) => {
-                let value = self.peers[index.0].store.get(&key).cloned();
-                let input = Input::Loaded { key, value };
-                self.at(self.now, Happening::Tell(index, input));
-            }
-            Output::Notify(event) => self.notify(index, event),
-            Output::WakeAt(at) => {
-                let peer = &mut self.peers[index.0];
-                assert!(at > self.now, "asks to be woken in the past: a busy loop");
-                peer.wake_at = Some(at);
-                self.at(at, Happening::Wake(index));
-            }
-        }
-    }
-
-    fn notify(&mut self, index: PeerIndex, event: Event) {
-        if event != Event::Changed {
-            writeln!(self.log, "{} {} {event:?}", self.now.0, index.0)
-                .expect("writing to a String cannot fail");
-        }
-        let now = self.now;
-        let peer = &mut self.peers[index.0];
-        match event {
-            Event::Ask { ask, update } => {
-                if let Some(asked) = peer.asks.get_mut(&ask) {
-                    asked.updates.push((now, update));
-                }
-            }
-            Event::Misbehaviour { peer_id, what } => peer.misbehaviours.push((peer_id, what)),
-            Event::Changed | Event::Log(_) => {}
-            other @ (Event::Contribution { .. } | Event::Progress { .. }) => {
-                peer.events.push(other);
-            }
-        }
-    }
-
-    fn open(&mut self, index: PeerIndex, stream: StreamId, peer: NodeId, kind: StreamKind) {
-        let there = self.now + self.network.delay(&mut self.rng);
-        let back = there + self.network.delay(&mut self.rng);
-        let other = self.by_id.get(&peer).copied();
-        let Some(other) = other.filter(|&other| self.network.linked(index, other)) else {
-            let reason = "not connected".to_owned();
-            let input = Input::StreamClosed { stream, reason };
-            self.at(there, Happening::Tell(index, input));
-            return;
-        };
-        let acceptor = &mut self.peers[other.0];
-        let accepted = StreamId(acceptor.next_stream);
-        acceptor.next_stream += 2;
-        let from = self.peers[index.0].id;
-        if kind == StreamKind::Task
-            && let Some(liar) = &mut self.peers[other.0].liar
-        {
-            liar.accepted(accepted, from);
-        }
-        let pipe = self.network.open((index, stream), (other, accepted));
-        self.network.arrival(pipe, 1, there);
-        self.network.arrival(pipe, 0, back);
-        let input = Input::StreamAccepted {
-            stream: accepted,
-            peer: from,
-            kind,
-        };
-        self.at(there, Happening::Tell(other, input));
-        let own = self.peers[index.0].liar.as_mut();
-        match own.and_then(|liar| liar.opened(stream)) {
-            Some(outputs) => {
-                for output in outputs {
-                    self.carry_out(index, output);
-                }
-            }
-            None => self.at(back, Happening::Tell(index, Input::StreamOpened(stream))),
-        }
-    }
-
-    fn send(&mut self, index: PeerIndex, stream: StreamId, frame: Vec<u8>) {
-        let Some((pipe, side)) = self.network.side((index, stream)) else {
-            return;
-        };
-        let at = self.now + self.network.delay(&mut self.rng);
-        if self.network.breaks(&mut self.rng) {
-            self.end_other(pipe, 0, at, "the connection broke");
-            self.end_other(pipe, 1, at, "the connection broke");
-            return;
-        }
-        if let Some((end, at)) = self.network.arrival(pipe, 1 - side, at) {
-            self.at(at, Happening::Arrive(end, frame));
-        }
-    }
-
-    /// The given side learns of the end after what is on its way to it.
-    fn end_other(&mut self, pipe: u64, side: usize, at: Millis, reason: &'static str) {
-        if let Some((_, at)) = self.network.arrival(pipe, side, at) {
-            self.at(at, Happening::End { pipe, side, reason });
-        }
-    }
-
-    fn end_side(&mut self, pipe: u64, side: usize, reason: &'static str) {
-        let Some(((peer, stream), _)) = self.network.arrival(pipe, side, self.now) else {
-            return;
-        };
-        if self.network.close(pipe, side) {
-            let reason = reason.to_owned();
-            self.tell(peer, Input::StreamClosed { stream, reason });
-        }
-    }
-
-    fn discover(&mut self, index: PeerIndex, relay: RelayIndex, soon: Millis) {
+    pub(crate) fn discover(&mut self, index: PeerIndex, relay: RelayIndex, soon: Millis) {
         let found: Vec<Found> = {
             let known = &self.relays[relay.0];
             if !known.alive || !known.connected.contains(&index) {
@@ -530,7 +379,7 @@ impl World {
     }
 
     /// Ends a connection. `unnoticed`: both sides take a while to see it.
-    fn unlink(&mut self, a: PeerIndex, b: PeerIndex, unnoticed: bool) {
+    pub(crate) fn unlink(&mut self, a: PeerIndex, b: PeerIndex, unnoticed: bool) {
         let pipes = self.network.unlink(a, b);
         for (here, there) in [(a, b), (b, a)] {
             let wait = if unnoticed {
@@ -581,7 +430,7 @@ impl World {
         self.tell(index, input);
     }
 
-    fn schedule_step(&mut self, index: PeerIndex) {
+    pub(crate) fn schedule_step(&mut self, index: PeerIndex) {
         let engine = &mut self.peers[index.0].engine;
         if !engine.stepping && !engine.jobs.is_empty() {
             engine.stepping = true;
@@ -622,6 +471,3 @@ impl World {
         })
     }
 }
-
-/// ms; after that long an undisturbed world knows everything about itself.
-pub const SETTLED: Millis = Millis(ADVERT_PERIOD.0 / 3);
