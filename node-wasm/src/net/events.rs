@@ -1,0 +1,251 @@
+//! What the swarm says, in the machine's words.
+
+use super::behaviour::BehaviourEvent;
+use super::{Net, Resolved, node_id};
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionError, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, ping, relay};
+use std::num::NonZeroU8;
+use thrum_hive::io::{Input, RelayIndex};
+use thrum_protocol::time::Millis;
+use thrum_protocol::view::Path;
+
+/// count; one relay address after the other, the best first.
+const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
+
+impl Net {
+    pub(super) fn on_resolved(&mut self, resolved: Resolved) {
+        let Resolved {
+            relay: index,
+            attempt,
+            endpoint,
+        } = resolved;
+        let known = endpoint
+            .as_ref()
+            .ok()
+            .and_then(|endpoint| self.relay_of(&endpoint.peer));
+        let Some(slot) = self.relays.get_mut(index.0) else {
+            return;
+        };
+        if !slot.is_attempt(attempt) {
+            return;
+        }
+        let failed = match endpoint {
+            Err(reason) => reason,
+            Ok(_) if known.is_some() => "it is the same relay as another in the list".to_owned(),
+            Ok(endpoint) => {
+                let options = DialOpts::peer_id(endpoint.peer)
+                    .condition(PeerCondition::Always)
+                    .addresses(endpoint.addresses)
+                    .override_dial_concurrency_factor(ONE_AT_A_TIME)
+                    .build();
+                slot.dialling(endpoint.peer);
+                match self.swarm.dial(options) {
+                    Ok(()) => return,
+                    Err(error) => error.to_string(),
+                }
+            }
+        };
+        slot.forget();
+        self.ready.push_back(Input::RelayLost {
+            relay: index,
+            reason: failed,
+        });
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's enum grows; the rest is of no interest to the machine"
+    )]
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                endpoint,
+                num_established,
+                ..
+            } => {
+                self.on_connected(peer_id, &endpoint, num_established.get() == 1);
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                cause,
+                ..
+            } => {
+                self.on_disconnected(peer_id, cause.as_ref());
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } => {
+                self.on_dial_failed(peer, &error);
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } => {
+                let reason = reason
+                    .err()
+                    .map_or_else(String::new, |error| error.to_string());
+                self.on_reservation_lost(listener_id, &reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint, first: bool) {
+        if let Some(index) = self.relay_of(&peer) {
+            if first {
+                self.on_relay_connected(index, peer, endpoint.get_remote_address().clone());
+            }
+            return;
+        }
+        let Some(node) = node_id(&peer) else {
+            tracing::info!(%peer, "dropped a peer whose key is not Ed25519");
+            self.swarm.disconnect_peer_id(peer).ok();
+            return;
+        };
+        if first {
+            let (path, transport) = path_of(endpoint);
+            let transport = transport.to_owned();
+            self.ready.push_back(Input::Connected {
+                peer: node,
+                path,
+                transport,
+            });
+        }
+    }
+
+    fn on_relay_connected(&mut self, index: RelayIndex, peer: PeerId, address: Multiaddr) {
+        let Ok(address) = address.with_p2p(peer) else {
+            return;
+        };
+        let listener = self
+            .swarm
+            .listen_on(address.clone().with(Protocol::P2pCircuit));
+        if let Some(slot) = self.relays.get_mut(index.0) {
+            slot.connected(peer, address, listener.as_ref().ok().copied());
+        }
+        self.ready.push_back(Input::RelayConnected(index));
+        if let Err(error) = listener {
+            tracing::warn!(%error, "the relay cannot be asked for a reservation");
+        }
+    }
+
+    fn on_disconnected(&mut self, peer: PeerId, cause: Option<&ConnectionError>) {
+        let Some(index) = self.relay_of(&peer) else {
+            self.ready
+                .extend(node_id(&peer).map(|peer| Input::Disconnected { peer }));
+            return;
+        };
+        if let Some(slot) = self.relays.get_mut(index.0) {
+            slot.forget();
+        }
+        let reason = cause.map_or_else(
+            || "the connection to the relay was closed".to_owned(),
+            |cause| format!("the connection to the relay ended: {cause}"),
+        );
+        self.ready.push_back(Input::RelayLost {
+            relay: index,
+            reason,
+        });
+    }
+
+    fn on_dial_failed(&mut self, peer: PeerId, error: &DialError) {
+        if self.swarm.is_connected(&peer) {
+            return;
+        }
+        let reason = error.to_string();
+        if let Some(index) = self.relay_of(&peer) {
+            if let Some(slot) = self.relays.get_mut(index.0) {
+                slot.forget();
+            }
+            self.ready.push_back(Input::RelayLost {
+                relay: index,
+                reason,
+            });
+        } else if let Some(peer) = node_id(&peer) {
+            self.ready.push_back(Input::DialFailed { peer, reason });
+        }
+    }
+
+    /// Without a reservation nobody reaches us through this relay: begin again from the start.
+    fn on_reservation_lost(&mut self, listener: ListenerId, reason: &str) {
+        let Some(index) = self
+            .relays
+            .iter()
+            .position(|slot| slot.listener() == Some(listener))
+        else {
+            return;
+        };
+        self.hang_up_relay(RelayIndex(index));
+        let reason = format!("the relay keeps no place for this node {reason}");
+        self.ready.push_back(Input::RelayLost {
+            relay: RelayIndex(index),
+            reason: reason.trim_end().to_owned(),
+        });
+    }
+
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Relay(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id,
+                renewal: false,
+                ..
+            }) => {
+                let relay = self.relay_of(&relay_peer_id);
+                self.ready.extend(relay.map(Input::RelayReserved));
+            }
+            BehaviourEvent::Ping(event) => self.on_ping(event),
+            BehaviourEvent::Rendezvous(event) => {
+                let own = *self.swarm.local_peer_id();
+                let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+                if let Some((peer, found)) = self.discovery.on_event(rendezvous, event, own) {
+                    let relay = self.relay_of(&peer);
+                    self.ready
+                        .extend(relay.map(|relay| Input::Discovered { relay, found }));
+                }
+            }
+            BehaviourEvent::Identify(_)
+            | BehaviourEvent::Limits(_)
+            | BehaviourEvent::Relay(_)
+            | BehaviourEvent::Streams(()) => {}
+        }
+    }
+
+    fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(rtt) => {
+                if self.relay_of(&event.peer).is_none()
+                    && let Some(peer) = node_id(&event.peer)
+                {
+                    let rtt = Millis(u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
+                    self.ready.push_back(Input::RoundTrip { peer, rtt });
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) => {
+                tracing::info!(peer = %event.peer, %error, "closed a connection that is dead");
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+}
+
+fn path_of(endpoint: &ConnectedPoint) -> (Path, &'static str) {
+    if endpoint.is_relayed() {
+        return (Path::Relayed, "circuit");
+    }
+    let webrtc = endpoint
+        .get_remote_address()
+        .iter()
+        .any(|it| matches!(it, Protocol::WebRTCDirect));
+    (Path::Direct, if webrtc { "webrtc" } else { "websocket" })
+}

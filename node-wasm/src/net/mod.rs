@@ -1,0 +1,293 @@
+//! The swarm: carries out what the machine wants of the network and says what happened there.
+//!
+//! A relay and a peer are told apart by the peer id that the relay announced. Peers are dialled
+//! through relays that this node is connected to, never at addresses that a peer made up: a tab
+//! must not knock at hosts of a stranger's choice.
+
+mod behaviour;
+mod discovery;
+mod events;
+mod frames;
+mod relay_slot;
+mod relays;
+mod streams;
+
+use behaviour::Behaviour;
+use discovery::Discovery;
+use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::stream::{FusedStream, FuturesUnordered, Stream, StreamExt as _};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
+use libp2p_stream::IncomingStreams;
+use relay_slot::RelaySlot;
+use relays::Endpoint;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use streams::Streams;
+use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind};
+use thrum_protocol::id::NodeId;
+use thrum_protocol::{ADVERT_STREAM, TASK_STREAM};
+
+/// What the swarm does for the machine. As a stream it gives what the machine must be told.
+pub(crate) struct Net {
+    swarm: Swarm<Behaviour>,
+    relays: Vec<RelaySlot>,
+    resolving: FuturesUnordered<LocalBoxFuture<'static, Resolved>>,
+    discovery: Discovery,
+    streams: Streams,
+    accepting: [(StreamKind, IncomingStreams); 2],
+    /// what is known before the swarm is asked
+    ready: VecDeque<Input>,
+}
+
+/// What became of the question for a relay's addresses.
+struct Resolved {
+    relay: RelayIndex,
+    /// which question
+    attempt: u64,
+    endpoint: Result<Endpoint, String>,
+}
+
+impl Net {
+    /// A swarm of the peer with this secret key; nothing is connected yet.
+    pub(crate) fn new(mut secret_key: [u8; 32], agent: String, relays: &[String]) -> Self {
+        let keypair = Keypair::ed25519_from_bytes(&mut secret_key)
+            .expect("any 32 bytes are an Ed25519 secret key");
+        let swarm = behaviour::swarm(&keypair, agent);
+        let mut control = swarm.behaviour().streams.new_control();
+        let accepting = [StreamKind::Advert, StreamKind::Task].map(|kind| {
+            let incoming = control
+                .accept(protocol(kind))
+                .expect("each protocol is accepted once");
+            (kind, incoming)
+        });
+        Self {
+            swarm,
+            relays: relays.iter().cloned().map(RelaySlot::new).collect(),
+            resolving: FuturesUnordered::new(),
+            discovery: Discovery::default(),
+            streams: Streams::new(),
+            accepting,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Connects to a relay and asks it for a reservation.
+    pub(crate) fn dial_relay(&mut self, index: RelayIndex) {
+        let Some(slot) = self.relays.get_mut(index.0) else {
+            return;
+        };
+        let Some(attempt) = slot.begin() else {
+            return;
+        };
+        let text = slot.text.clone();
+        self.resolving.push(
+            async move {
+                let endpoint = relays::resolve(&text).await;
+                Resolved {
+                    relay: index,
+                    attempt,
+                    endpoint,
+                }
+            }
+            .boxed_local(),
+        );
+    }
+
+    /// Drops the connection to a relay.
+    pub(crate) fn hang_up_relay(&mut self, index: RelayIndex) {
+        let Some(slot) = self.relays.get_mut(index.0) else {
+            return;
+        };
+        if let Some(peer) = slot.forget() {
+            // Not connected is as good.
+            self.swarm.disconnect_peer_id(peer).ok();
+        }
+    }
+
+    /// Registers at a relay's rendezvous.
+    pub(crate) fn register(&mut self, index: RelayIndex) {
+        if let Some(peer) = self.connected_relay(index) {
+            discovery::register(&mut self.swarm.behaviour_mut().rendezvous, peer);
+        }
+    }
+
+    /// Asks a relay's rendezvous who is there.
+    pub(crate) fn discover(&mut self, index: RelayIndex) {
+        if let Some(peer) = self.connected_relay(index) {
+            self.discovery
+                .ask(&mut self.swarm.behaviour_mut().rendezvous, peer);
+        }
+    }
+
+    /// Connects to a peer through those of its relays that are ours too.
+    pub(crate) fn dial(&mut self, peer: NodeId, addresses: &[String]) {
+        let peer_id = peer_id(peer);
+        let circuits = self.circuits(peer_id, addresses);
+        if circuits.is_empty() {
+            let reason = "it has no address at a relay that this node is connected to".to_owned();
+            self.ready.push_back(Input::DialFailed { peer, reason });
+            return;
+        }
+        let options = DialOpts::peer_id(peer_id)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(circuits)
+            .build();
+        match self.swarm.dial(options) {
+            // Connected or on the way: its own event tells.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => {
+                let reason = error.to_string();
+                self.ready.push_back(Input::DialFailed { peer, reason });
+            }
+        }
+    }
+
+    /// Drops all connections to a peer.
+    pub(crate) fn disconnect(&mut self, peer: NodeId) {
+        // Not connected is as good.
+        self.swarm.disconnect_peer_id(peer_id(peer)).ok();
+    }
+
+    /// Opens a stream to a connected peer.
+    pub(crate) fn open(&mut self, stream: StreamId, peer: NodeId, kind: StreamKind) {
+        let peer = peer_id(peer);
+        if !self.swarm.is_connected(&peer) {
+            let reason = "the peer is not connected".to_owned();
+            self.ready.push_back(Input::StreamClosed { stream, reason });
+            return;
+        }
+        let control = self.swarm.behaviour().streams.new_control();
+        self.streams.open(stream, peer, protocol(kind), control);
+    }
+
+    /// Sends a frame.
+    pub(crate) fn send(&mut self, stream: StreamId, frame: Vec<u8>) {
+        self.ready.extend(self.streams.send(stream, frame));
+    }
+
+    /// Ends a stream when all its frames are sent.
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        self.streams.close(stream);
+    }
+
+    /// Takes leave of relays and peers: the page goes away or the node is closed.
+    pub(crate) fn leave(&mut self) {
+        for index in 0..self.relays.len() {
+            if let Some(peer) = self.connected_relay(RelayIndex(index)) {
+                discovery::unregister(&mut self.swarm.behaviour_mut().rendezvous, peer);
+            }
+        }
+        self.streams.cut_all();
+        let connected: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            self.swarm.disconnect_peer_id(peer).ok();
+        }
+    }
+
+    /// Whether nobody is connected.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.swarm.connected_peers().next().is_none()
+    }
+
+    fn connected_relay(&self, index: RelayIndex) -> Option<PeerId> {
+        self.relays.get(index.0)?.connected_peer()
+    }
+
+    fn relay_of(&self, peer: &PeerId) -> Option<RelayIndex> {
+        self.relays
+            .iter()
+            .position(|slot| slot.peer() == Some(*peer))
+            .map(RelayIndex)
+    }
+
+    /// Ways to `peer` through our own relays, of which its `addresses` name at least the peer id.
+    fn circuits(&self, peer: PeerId, addresses: &[String]) -> Vec<Multiaddr> {
+        let named: Vec<PeerId> = addresses
+            .iter()
+            .filter_map(|text| discovery::relay_in(&text.parse().ok()?))
+            .collect();
+        let ours = self.relays.iter().filter_map(RelaySlot::connected_address);
+        ours.filter(|(relay, _)| named.contains(relay))
+            .map(|(_, address)| {
+                address
+                    .clone()
+                    .with(Protocol::P2pCircuit)
+                    .with(Protocol::P2p(peer))
+            })
+            .collect()
+    }
+}
+
+impl Stream for Net {
+    type Item = Input;
+
+    /// Streams before the swarm, so that what arrived before a connection ended is told first.
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Input>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(input) = this.ready.pop_front() {
+                return Poll::Ready(Some(input));
+            }
+            if let Poll::Ready(input) = this.streams.poll(context) {
+                return Poll::Ready(Some(input));
+            }
+            if let Poll::Ready(Some(resolved)) = this.resolving.poll_next_unpin(context) {
+                this.on_resolved(resolved);
+                continue;
+            }
+            if let Some(input) = this.poll_accepting(context) {
+                return Poll::Ready(Some(input));
+            }
+            match this.swarm.poll_next_unpin(context) {
+                Poll::Ready(Some(event)) => this.on_swarm_event(event),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl FusedStream for Net {
+    /// A swarm goes on for ever.
+    fn is_terminated(&self) -> bool {
+        false
+    }
+}
+
+impl Net {
+    fn poll_accepting(&mut self, context: &mut Context<'_>) -> Option<Input> {
+        for (kind, incoming) in &mut self.accepting {
+            while let Poll::Ready(Some((peer, stream))) = incoming.poll_next_unpin(context) {
+                let Some(peer) = node_id(&peer) else {
+                    continue;
+                };
+                if let Some(stream) = self.streams.accept(stream) {
+                    let kind = *kind;
+                    return Some(Input::StreamAccepted { stream, peer, kind });
+                }
+                tracing::warn!(peer = %peer.fmt_short(), "refused a stream: too many are open");
+            }
+        }
+        None
+    }
+}
+
+fn protocol(kind: StreamKind) -> StreamProtocol {
+    StreamProtocol::new(match kind {
+        StreamKind::Advert => ADVERT_STREAM,
+        StreamKind::Task => TASK_STREAM,
+    })
+}
+
+fn peer_id(node: NodeId) -> PeerId {
+    PeerId::from_bytes(&node.to_peer_id_bytes()).expect("a node id is an Ed25519 peer id")
+}
+
+fn node_id(peer: &PeerId) -> Option<NodeId> {
+    NodeId::from_peer_id_bytes(&peer.to_bytes()).ok()
+}
