@@ -1,6 +1,6 @@
 """Train the demonstrator: step-based, resumable, deterministic data.
 
-    python train.py --work DIR [--steps 4000]
+    python train.py --work DIR [--steps 2700]
 
 Muon for the matrices, Adam for the embedding and the norms; learning rates warm up
 over 100 steps, stay, and fall linearly to zero over the last 40 %.
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import corpus
 from model import VOCAB, Model
 
-STEPS, WARM, DECAY = 4000, 100, 0.4
+STEPS, WARM, DECAY = 2700, 100, 0.4
 MUON_RATE, ADAM_RATE, MOMENTUM = 0.02, 3e-3, 0.95
 INPUT_WEIGHT = 0.1
 
