@@ -82,13 +82,16 @@ impl Bridge {
         self.node.command(command);
     }
 
-    /// Loads a file, or the relay's default model again, in place of the model in the engine.
+    /// Loads a file, or the relay's default model again, in place of the model in the engine; done
+    /// when it is loaded and measured.
     ///
     /// # Errors
-    /// A sentence for people where this tab cannot.
-    pub(crate) fn load(&self, file: Option<File>) -> Result<(), String> {
+    /// A sentence for people where it cannot be used.
+    pub(crate) async fn load(&self, file: Option<File>) -> Result<(), String> {
         self.node
-            .load_model(file.map(|file| ModelSource::Blob(file.into())))
+            .load_model_and_wait(file.map(|file| ModelSource::Blob(file.into())))
+            .await
+            .map(|_| ())
             .map_err(|fault| fault.to_string())
     }
 

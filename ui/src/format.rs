@@ -75,12 +75,12 @@ pub fn rate(tokens_per_second: f64) -> String {
     }
 }
 
-/// Tokens per second of an answer after its first token, which waits for the whole prompt.
-/// `None` where fewer than two tokens or no time leave nothing to measure.
+/// Tokens per second of an answer, from asking to its end: the wait for the prompt and the way are in
+/// it. (The time after the first token says nothing where several tokens arrive in one frame.)
+/// `None` where there is nothing to measure.
 #[must_use]
-pub fn answer_rate(tokens: u32, first_token: Millis, total: Millis) -> Option<f64> {
-    let spent = total.since(first_token).0;
-    (tokens >= 2 && spent > 0).then(|| f64::from(tokens - 1) * 1_000.0 / spent as f64)
+pub fn answer_rate(tokens: u32, total: Millis) -> Option<f64> {
+    (tokens > 0 && total.0 > 0).then(|| f64::from(tokens) * 1_000.0 / total.0 as f64)
 }
 
 /// A count with a narrow space between thousands: `12 345`.
@@ -183,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answers_rate_leaves_the_first_token_out() {
-        assert_eq!(answer_rate(11, Millis(500), Millis(1_500)), Some(10.0));
-        assert_eq!(answer_rate(1, Millis(500), Millis(1_500)), None);
-        assert_eq!(answer_rate(5, Millis(500), Millis(500)), None);
+    fn an_answers_rate_counts_from_the_question() {
+        assert_eq!(answer_rate(10, Millis(2_000)), Some(5.0));
+        assert_eq!(answer_rate(0, Millis(2_000)), None);
+        assert_eq!(answer_rate(5, Millis(0)), None);
     }
 
     #[test]

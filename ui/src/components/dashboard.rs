@@ -231,8 +231,20 @@ impl Wishes {
 
     fn load(&self, file: Option<File>) {
         self.held.borrow_mut().file.clone_from(&file);
-        let loaded = self.bridge().map_or(Ok(()), |bridge| bridge.load(file));
-        self.app.dispatch(Action::Notice(loaded.err()));
+        self.app.dispatch(Action::Notice(None));
+        let Some(bridge) = self.bridge() else { return };
+        let wishes = self.clone();
+        wasm_bindgen_futures::spawn_local(async move {
+            let loaded = bridge.load(file).await;
+            if loaded.is_err() {
+                wishes.held.borrow_mut().file = None;
+            }
+            let advice =
+                |why| format!("{why}. Choose another file, or go on with the relay's model.");
+            wishes
+                .app
+                .dispatch(Action::Notice(loaded.map_err(advice).err()));
+        });
     }
 }
 

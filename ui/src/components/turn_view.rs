@@ -83,11 +83,7 @@ fn ending(turn: &Turn, this_peer: Option<NodeId>) -> Html {
 /// Who, how, how fast, after how long and at which attempt.
 fn summary(turn: &Turn, measured: Measured, by: &str) -> String {
     let mut parts = vec![format!("{by}{}", way(turn))];
-    if let Some(rate) = format::answer_rate(
-        measured.completion_tokens,
-        measured.first_token,
-        measured.total,
-    ) {
+    if let Some(rate) = format::answer_rate(measured.completion_tokens, measured.total) {
         parts.push(format!("{} tok/s", format::rate(rate)));
     }
     parts.push(format!(
