@@ -36,9 +36,9 @@ await main(async () => {
   await buildSite();
   await buildRelay("dev");
   await check("wasm tests in the browser", "3 minutes", "cargo",
-    ["test", "--release", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
+    ["test", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
   await check("the same logits, bit for bit, in wasm", "1 minute", "cargo",
-    ["test", "--release", ...wasm, "-p", "thrum-engine", "--test", "same_bits"]);
+    ["test", ...wasm, "-p", "thrum-engine", "--test", "same_bits"]);
   await check("types of the JavaScript API", "3 s", "tsc", ["-p", "tests/browser/tsconfig.json"]);
   const suites = readdirSync(path.join(root, "tests/browser"))
     .filter((name) => name.endsWith(".test.mjs"))

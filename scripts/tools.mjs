@@ -133,7 +133,7 @@ export async function setUpTests() {
       const remedy =
         "apt-get install chromium chromium-driver, or set THRUM_CHROMIUM and CHROMEDRIVER to their paths";
       if (mayInstallPackages()) {
-        await installPackages(["chromium", "chromium-driver"], remedy);
+        await installPackages(["chromium", "chromium-driver", "fonts-dejavu-core"], remedy);
       } else {
         await run("npx", ["playwright-core", "install", "chromium"], { remedy });
       }

@@ -80,7 +80,7 @@ test("a prompt typed in one profile is computed in the other", async () => {
   const asker = await start({}, "connect");
   assert.notEqual(donor.peerId, asker.peerId);
   await until("the donor shows up as donating", async () =>
-    /thrum-demo/.test(await peerRow(asker.page, donor.peerId).innerText()));
+    /Thrum Demo/.test(await peerRow(asker.page, donor.peerId).innerText()));
   for (const { instruction, answer } of answers.instructions.slice(0, 3)) {
     const { text, provider } = await ask(asker.page, instruction, "peer");
     assert.equal(text, answer, instruction);
@@ -141,6 +141,7 @@ test("every example prompt that the page offers is answered here too", async () 
 test("a file that is no model is refused in words", async () => {
   const { page, context } = await start({}, "connect");
   await by(page, "model-file").setInputFiles({ name: "x.gguf", mimeType: "application/octet-stream", buffer: Buffer.from("not a model at all") });
-  await until("the page says what is wrong", async () => /GGUF/.test(await page.locator("body").innerText()));
+  await until("the page says what is wrong", async () =>
+    /not a GGUF file/i.test((await by(page, "notice").allInnerTexts()).join(" ")));
   await context.close();
 });

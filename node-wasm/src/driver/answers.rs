@@ -79,9 +79,10 @@ impl Driver {
                     self.answer(asker, update);
                 }
             }
+            // The machine says the same through `tracing`, and the ring of `log` keeps that.
+            Event::Log(_) => {}
             Event::Changed
             | Event::Contribution { .. }
-            | Event::Log(_)
             | Event::Misbehaviour { .. }
             | Event::Progress { .. } => self.emit(&event),
         }
