@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 MODELS = Path(__file__).resolve().parent.parent
+SUMMED = (".gguf", ".safetensors", ".json", ".txt", ".py", ".sh", ".mjs", ".log")
 LICENCE = "MIT OR Apache-2.0"
 PARAMETERS = 779_392
 PROMPTS = [
@@ -55,9 +56,15 @@ def table():
         for name, row in families.items():
             mark = " *" if data["closed"][name] else ""
             text += f"| {name}{mark} | " + " | ".join(cell(row[f]) for f in forms) + " |\n"
-        text += (f"\nAt least 95 % measured: " + ", ".join(
-            f"{f}: **{sum(r[f]['rate'] >= 0.95 for r in families.values())}** of {len(families)}"
-            for f in forms) + ".\n")
+        rows = families.values()
+        for field, words in (("rate", "Measured at 95 % or more"),
+                             ("low", "Lower end of the interval at 95 % or more")):
+            text += f"\n{words}, of {len(rows)} families: " + ", ".join(
+                f"{f}: **{sum(r[f][field] >= 0.95 for r in rows)}**" for f in forms) + ".\n"
+    quarters = data["answer_byte_accuracy_by_quarter_of_512"]
+    text += "\nAnswer bytes right in fresh corpus documents of 512, by position (0-127, 128-255, 256-383, 384-511): "
+    text += "; ".join(f"{kind} " + ", ".join(f"{100 * q:.1f}" for q in qs)
+                      for kind, qs in quarters.items()) + " %.\n"
     return text
 
 
@@ -68,8 +75,8 @@ def main():
         before, _, rest = readme.read_text().partition("<!-- table -->")
         _, _, after = rest.partition("<!-- /table -->")
         readme.write_text(f"{before}<!-- table -->\n{table()}\n<!-- /table -->{after}")
-    files = sorted(p for p in MODELS.rglob("*") if p.is_file() and p.name != "SHA256SUMS"
-                   and p.suffix in (".gguf", ".safetensors", ".json", ".txt", ".py", ".mjs", ".log"))
+    files = sorted(p for folder in (MODELS, MODELS / "recipe", MODELS / "golden")
+                   for p in folder.iterdir() if p.suffix in SUMMED)
     (MODELS / "SHA256SUMS").write_text(
         "".join(f"{digest(p)}  {p.relative_to(MODELS).as_posix()}\n" for p in files))
 
