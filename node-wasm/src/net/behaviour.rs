@@ -1,5 +1,6 @@
 //! The libp2p protocols a tab speaks, and the transports under them.
 
+use super::paced::Paced;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
@@ -76,6 +77,7 @@ fn transport(
 ) -> Boxed<(PeerId, StreamMuxerBox)> {
     let secured = || noise::Config::new(keypair).expect("noise signs with any Ed25519 key");
     let circuits = circuits
+        .map(|circuit, _| Paced::new(circuit))
         .upgrade(Version::V1Lazy)
         .authenticate(secured())
         .multiplex(yamux::Config::default())

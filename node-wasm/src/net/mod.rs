@@ -8,6 +8,7 @@ mod behaviour;
 mod discovery;
 mod events;
 mod frames;
+mod paced;
 mod relay_slot;
 mod relays;
 mod streams;
