@@ -6,12 +6,10 @@
 pub mod worker;
 
 #[cfg(target_arch = "wasm32")]
-use worker::start;
+fn main() {
+    worker::start();
+}
 
 /// There is no worker outside a browser.
 #[cfg(not(target_arch = "wasm32"))]
-fn start() {}
-
-fn main() {
-    start();
-}
+fn main() {}
