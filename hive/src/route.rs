@@ -111,12 +111,14 @@ fn why_nobody(now: Millis, ask: &Ask, map: &Map<'_>) -> (AskErrorCode, String) {
     }
     let offered = |peer: &Peer| offer_for(peer, ask).is_some();
     let nobody_offers = !map.roster.connected().any(|(_, peer, _)| offered(peer));
+    let another_here = matches!(ask.request.route, Route::Auto)
+        && matches!(map.engine.state(), EngineState::Ready(loaded) if !ask.accepts(&loaded.model));
     if let Some(model) = &ask.request.model
         && ask.pinned.is_none()
         && nobody_offers
-        && map.roster.connected().any(|(_, peer, _)| peer.donates())
+        && (another_here || map.roster.connected().any(|(_, peer, _)| peer.donates()))
     {
-        let message = format!("no peer that takes work offers the model {model}");
+        let message = format!("nobody who takes work offers the model {model}");
         return (AskErrorCode::UnknownModel, message);
     }
     let mut message = match ask.request.route {

@@ -45,10 +45,12 @@ const peerRow = (page, peerId) => page.locator(`[data-testid="peer-row"][data-pe
 /** Types a prompt, sends it and returns the text and provider of the finished answer. */
 async function ask(page, prompt, route) {
   if (route) await by(page, "route").selectOption(route);
+  const finished = page.locator('[data-testid="answer"][data-done="true"]');
+  const before = await finished.count();
   await by(page, "prompt").fill(prompt);
   await by(page, "send").click();
-  const answer = page.locator('[data-testid="answer"][data-done="true"]').last();
-  await answer.waitFor({ timeout: 60_000 });
+  await until(`an answer to ${prompt}`, async () => (await finished.count()) > before);
+  const answer = finished.last();
   return { text: (await answer.getByTestId("answer-text").innerText()).trim(), provider: await answer.getAttribute("data-provider") };
 }
 

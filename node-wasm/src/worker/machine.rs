@@ -45,6 +45,10 @@ pub(super) enum Chosen {
     Gpu(Box<GpuDevice>),
 }
 
+/// How wgpu words it that the browser has no adapter; what follows is about back ends that a tab
+/// cannot have.
+const NO_ADAPTER: &str = "No suitable graphics adapter found";
+
 /// Decides what computes.
 ///
 /// # Errors
@@ -52,10 +56,8 @@ pub(super) enum Chosen {
 pub(super) async fn choose(choice: BackendChoice) -> Result<Chosen, EngineError> {
     match choice {
         BackendChoice::Cpu => Ok(Chosen::Cpu(None)),
-        BackendChoice::Webgpu => Ok(Chosen::Gpu(Box::new(
-            GpuDevice::request(GpuOptions::default()).await?,
-        ))),
-        BackendChoice::Auto => match GpuDevice::request(GpuOptions::default()).await {
+        BackendChoice::Webgpu => Ok(Chosen::Gpu(Box::new(request().await?))),
+        BackendChoice::Auto => match request().await {
             Ok(device) if device.adapter().is_fallback => {
                 device.destroy();
                 let why = "the browser's WebGPU runs on the CPU, where WebAssembly is faster";
@@ -65,4 +67,19 @@ pub(super) async fn choose(choice: BackendChoice) -> Result<Chosen, EngineError>
             Err(error) => Ok(Chosen::Cpu(Some(error.to_string()))),
         },
     }
+}
+
+/// A device; where there is none, the error says so in the browser's terms.
+async fn request() -> Result<GpuDevice, EngineError> {
+    GpuDevice::request(GpuOptions::default())
+        .await
+        .map_err(|error| match error {
+            EngineError::GpuUnavailable { reason } if reason.contains(NO_ADAPTER) => {
+                EngineError::GpuUnavailable {
+                    reason: "this browser offers no WebGPU on this machine; `cpu` works everywhere"
+                        .to_owned(),
+                }
+            }
+            other => other,
+        })
 }
