@@ -147,3 +147,36 @@ test("a file that is no model is refused in words", async () => {
     /not a GGUF file/i.test((await by(page, "notice").allInnerTexts()).join(" ")));
   await context.close();
 });
+
+test("a full disk: the page says that it forgets, and goes on", async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: relay.origin, quotaSize: 1 });
+  await page.goto(relay.origin);
+  await by(page, "donate").click();
+  await ready(page);
+  const note = by(page, "storage-note");
+  assert.equal(await note.getAttribute("data-persistent"), "false");
+  assert.match(await note.innerText(), /no more room/);
+  const { instruction, answer } = answers.instructions[0];
+  assert.equal((await ask(page, instruction, "local")).text, answer);
+  await context.close();
+});
+
+test("a frozen tab comes back and answers again", async () => {
+  const donor = await start({}, "donate");
+  const asker = await start({}, "connect");
+  await ready(donor.page);
+  const devtools = await donor.context.newCDPSession(donor.page);
+  await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
+  await devtools.send("Page.setWebLifecycleState", { state: "active" });
+  await until("the asker sees the donor", async () =>
+    /Thrum Demo/.test(await peerRow(asker.page, donor.peerId).innerText()));
+  const { instruction, answer } = answers.instructions[1];
+  const { text, provider } = await ask(asker.page, instruction, "peer");
+  assert.equal(text, answer);
+  assert.equal(provider, donor.peerId);
+  await donor.context.close();
+  await asker.context.close();
+});

@@ -71,15 +71,14 @@ pub(super) async fn choose(choice: BackendChoice) -> Result<Chosen, EngineError>
 
 /// A device; where there is none, the error says so in the browser's terms.
 async fn request() -> Result<GpuDevice, EngineError> {
-    GpuDevice::request(GpuOptions::default())
-        .await
-        .map_err(|error| match error {
-            EngineError::GpuUnavailable { reason } if reason.contains(NO_ADAPTER) => {
-                EngineError::GpuUnavailable {
-                    reason: "this browser offers no WebGPU on this machine; `cpu` works everywhere"
-                        .to_owned(),
-                }
-            }
-            other => other,
-        })
+    let device = GpuDevice::request(GpuOptions::default()).await;
+    if let Err(EngineError::GpuUnavailable { reason }) = &device
+        && reason.contains(NO_ADAPTER)
+    {
+        let reason = "this browser offers no WebGPU on this machine; `cpu` works everywhere";
+        return Err(EngineError::GpuUnavailable {
+            reason: reason.to_owned(),
+        });
+    }
+    device
 }
