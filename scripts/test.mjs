@@ -30,7 +30,7 @@ await main(async () => {
   await check("lints, native", "4 minutes", "cargo",
     ["clippy", "--all-targets", "-p", "thrum-ui", "-p", "thrum-tests", "-p", "thrum-engine", "-p", "thrum-shaders",
       "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
-  await check("lints, browser", "2 minutes", "cargo", ["clippy", ...wasm, ...edges, "--", "-D", "warnings"]);
+  await check("lints, browser", "2 minutes", "cargo", ["clippy", "--tests", ...wasm, ...edges, "--", "-D", "warnings"]);
   await check("native tests", "6 minutes", "cargo", ["test"], browser);
   await check("dashboard's pure tests", "10 s", "cargo", ["test", "-p", "thrum-ui"]);
   await buildSite();
