@@ -15,19 +15,19 @@ use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::{WeightStore, Weights};
 
 /// logits; llama.cpp rounds activations to f16 before it multiplies with F16 weights.
-/// Measured 0.0104 over 43,200 logits between -12 and 12.
-const F16_TOLERANCE: f32 = 0.02;
+/// Twice the 0.0208 measured; PyTorch in f32 is as far from llama.cpp (models/README.md: 0.021).
+const F16_TOLERANCE: f32 = 0.042;
 
 /// logits; llama.cpp rounds activations to 8 bits before it multiplies with Q8_0 weights.
-/// Measured 0.194 over the same logits.
-const Q8_0_TOLERANCE: f32 = 0.3;
+/// Twice the 0.379 measured; PyTorch in f32 is as far from llama.cpp (models/README.md: 0.38).
+const Q8_0_TOLERANCE: f32 = 0.76;
 
 /// logits; how close llama.cpp's two best may be where another choice is forgiven for Q8_0.
-/// Measured 0.072 at most, in 18 of 1,664 choices.
-const Q8_0_NEAR_TIE: f32 = 0.1;
+/// Measured 0.0992 at most, in 37 of 1,664 choices.
+const Q8_0_NEAR_TIE: f32 = 0.15;
 
 /// choices of 1,664; twice what was measured.
-const Q8_0_MAX_MISSED: usize = 36;
+const Q8_0_MAX_MISSED: usize = 74;
 
 struct Case {
     tokens: Vec<u32>,
