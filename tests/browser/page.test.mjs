@@ -90,7 +90,7 @@ test("a prompt typed in one profile is computed in the other", async () => {
   }
   await asker.page.setViewportSize({ width: 1280, height: 900 });
   for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 320], ["dark", 320]]) {
-    await asker.page.emulateMedia({ colorScheme: scheme });
+    await asker.page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
     await asker.page.setViewportSize({ width, height: 900 });
     await asker.page.screenshot({ path: path.join(shots, `page-${scheme}-${width}.png`), fullPage: true });
     const overflow = await asker.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
