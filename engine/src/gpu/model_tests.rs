@@ -9,6 +9,7 @@ use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gguf::{GgufError, GgufReader, ReadOptions, WRITE_BLOCKS, WeightSink};
 use crate::gpu::{GpuDevice, GpuModel, GpuUpload};
+use crate::memory::MAX_BATCH;
 use crate::quant::Format;
 use crate::reference::ReferenceModel;
 use crate::weights::{Slot, TensorInfo, WeightStore};
@@ -78,12 +79,20 @@ fn greedy_tokens_match_the_reference_on_the_shipped_models() {
         read_gguf(&bytes, &mut upload).expect("a shipped model is whole");
         let mut gpu = pollster::block_on(upload.into_model()).expect("a shipped model fits");
 
-        for prompt in ["reverse: starling>", "cat>tac;dog>god;bird>"] {
+        for prompt in golden_prompts(&models) {
             // Ids of bytes are the bytes; 256 begins a text.
             let mut tokens: Vec<u32> = std::iter::once(256)
                 .chain(prompt.bytes().map(u32::from))
                 .collect();
-            let mut start = 0;
+            let last = (tokens.len() - 1) / MAX_BATCH * MAX_BATCH;
+            for start in (0..last).step_by(MAX_BATCH) {
+                let slice = &tokens[start..start + MAX_BATCH];
+                pollster::block_on(gpu.forward(slice, start)).expect("tokens are good");
+                reference
+                    .forward(slice, start)
+                    .expect("and so they are here");
+            }
+            let mut start = last;
             for _ in 0..64 {
                 let fed = &tokens[start..];
                 let got = pollster::block_on(gpu.forward(fed, start)).expect("tokens are good");
@@ -100,6 +109,21 @@ fn greedy_tokens_match_the_reference_on_the_shipped_models() {
             }
         }
     }
+}
+
+/// The first 20 prompts that llama.cpp was asked, too.
+fn golden_prompts(models: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(models.join("golden/f16.json")).expect("it is committed");
+    let golden: serde_json::Value = serde_json::from_str(&text).expect("json");
+    let cases = golden["cases"].as_array().expect("a list of cases");
+    let prompts: Vec<String> = cases
+        .iter()
+        .filter_map(|case| case["text"].as_str())
+        .map(str::to_owned)
+        .take(20)
+        .collect();
+    assert_eq!(prompts.len(), 20);
+    prompts
 }
 
 #[test]
