@@ -77,6 +77,6 @@ await main(async () => {
   console.log(`commit ${output("git", ["rev-parse", "--short", "HEAD"])}`);
   sizes();
   console.log("\nNative");
-  await run("cargo", ["run", "--release", "-q", "-p", "thrum-engine", "--example", "speed", "--", "models/thrum-demo.q8_0.gguf"]);
+  await run("cargo", ["run", "--profile", "native", "-q", "-p", "thrum-engine", "--example", "speed", "--", "models/thrum-demo.q8_0.gguf"]);
   await browserFigures();
 });

@@ -1,4 +1,4 @@
-//! Prints tokens per second of the CPU paths on a GGUF file: `speed <file.gguf> [tokens]`.
+//! Prints tokens per second of the native paths on a GGUF file: `speed <file.gguf> [tokens]`.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -8,6 +8,7 @@ use std::time::Instant;
 use thrum_engine::EngineError;
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::gguf::{GgufReader, ReadOptions};
+use thrum_engine::gpu::{GpuDevice, GpuModel, GpuOptions, GpuUpload};
 use thrum_engine::memory::MAX_BATCH;
 use thrum_engine::reference::ReferenceModel;
 use thrum_engine::weights::WeightStore;
@@ -40,7 +41,32 @@ fn main() -> Result<(), Box<dyn Error>> {
         reference.forward(tokens, pos)
     })?;
     let mut cpu = CpuModel::new(config, weights);
-    report("cpu", n_tokens, |tokens, pos| cpu.forward(tokens, pos))
+    report("cpu", n_tokens, |tokens, pos| cpu.forward(tokens, pos))?;
+    match pollster::block_on(GpuDevice::request(GpuOptions::default())) {
+        Ok(device) => {
+            println!("gpu is {}", device.adapter().name);
+            let mut gpu = upload(&device, &file, options)?;
+            report("gpu", n_tokens, |tokens, pos| {
+                pollster::block_on(gpu.forward(tokens, pos))
+            })
+        }
+        Err(error) => {
+            println!("       gpu: skipped, {error}");
+            Ok(())
+        }
+    }
+}
+
+fn upload(
+    device: &GpuDevice,
+    file: &[u8],
+    options: ReadOptions,
+) -> Result<GpuModel, Box<dyn Error>> {
+    let mut reader = GgufReader::new(options);
+    let mut upload = GpuUpload::new(device);
+    reader.push(file, &mut upload)?;
+    reader.finish(&mut upload)?;
+    Ok(pollster::block_on(upload.into_model())?)
 }
 
 type Forward<'a> = &'a mut dyn FnMut(&[u32], usize) -> Result<Vec<f32>, EngineError>;
