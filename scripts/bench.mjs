@@ -73,7 +73,8 @@ await main(async () => {
   await setUpTests();
   process.env.THRUM_CHROMIUM ??= await findBrowser();
   await buildSite();
-  await buildRelay("dev");
+  await buildRelay("native");
+  process.env.THRUM_RELAY_PROFILE = "native";
   console.log(`commit ${output("git", ["rev-parse", "--short", "HEAD"])}`);
   sizes();
   console.log("\nNative");

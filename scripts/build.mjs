@@ -63,10 +63,9 @@ async function buildEmbed() {
   });
 }
 
-/** The relay's binary; `profile` is a Cargo profile. */
+/** The relay's binary; `profile` is a Cargo profile that names its own directory. */
 export async function buildRelay(profile) {
-  const directory = profile === "dev" ? "debug" : profile;
-  const binary = path.join(root, "target", directory, "thrum-relay");
+  const binary = path.join(root, "target", profile, "thrum-relay");
   const print = fingerprint([...manifests, "protocol", "hive", "relay"]);
   await stage({
     title: "relay",

@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import path from "node:path";
 import { main, root, run, stage } from "./stages.mjs";
 import { findBrowser, findDriver, setUp, setUpTests } from "./tools.mjs";
-import { buildRelay, buildSite } from "./build.mjs";
+import { buildSite } from "./build.mjs";
 
 const wasm = ["--target", "wasm32-unknown-unknown"];
 const edges = ["-p", "thrum-node-wasm", "-p", "thrum-ui"];
@@ -31,10 +31,10 @@ await main(async () => {
     ["clippy", "--all-targets", "-p", "thrum-ui", "-p", "thrum-tests", "-p", "thrum-engine", "-p", "thrum-shaders",
       "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
   await check("lints, browser", "2 minutes", "cargo", ["clippy", "--tests", ...wasm, ...edges, "--", "-D", "warnings"]);
+  // This also makes target/debug/thrum-relay, which the tests with real tabs start.
   await check("native tests", "6 minutes", "cargo", ["test"], browser);
   await check("dashboard's pure tests", "10 s", "cargo", ["test", "-p", "thrum-ui"]);
   await buildSite();
-  await buildRelay("dev");
   await check("wasm tests in the browser", "3 minutes", "cargo",
     ["test", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
   await check("the same logits, bit for bit, in wasm", "1 minute", "cargo",
