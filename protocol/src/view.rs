@@ -163,9 +163,9 @@ pub struct DonationView {
     pub mode: DonationMode,
     /// tasks being computed for others
     pub jobs: Vec<JobView>,
-    /// tasks computed to the end since the node was made
+    /// tasks computed to the end so far, over reloads too
     pub jobs_done: u64,
-    /// tokens computed for others since the node was made
+    /// tokens computed for others so far, over reloads too
     pub tokens_done: u64,
 }
 
