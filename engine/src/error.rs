@@ -121,6 +121,14 @@ pub enum EngineError {
         /// What it would have to divide by.
         multiple: usize,
     },
+    /// The kernels do not read a format that the model uses.
+    #[error("tensor {tensor:?} is of type {format}, which the gpu kernels do not read")]
+    GpuFormat {
+        /// The tensor's name.
+        tensor: String,
+        /// As GGUF calls it.
+        format: &'static str,
+    },
     /// There is no GPU that can run the kernels.
     #[error("no usable gpu: {reason}")]
     GpuUnavailable {

@@ -1,17 +1,17 @@
 //! Matrix times several vectors: each weight row is widened once and used for all of them.
 
-use half::f16;
-
 use super::kernel;
-use crate::quant::{Format, Q4_0_BLOCK_BYTES, Q8_0_BLOCK_BYTES, QUANT_BLOCK_LEN, block_scale};
+use crate::quant::{
+    Format, Q4_0_BLOCK_BYTES, Q8_0_BLOCK_BYTES, QUANT_BLOCK_LEN, dequantize, half_at,
+};
 use crate::weights::Matrix;
 
 /// A weight row, widened, and room for the next.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RowScratch {
-    /// `(cols)`; for quantised rows without their scales.
+    /// `(cols)`; for Q4_0 and Q8_0 without their scales.
     weights: Vec<f32>,
-    /// `(cols / 32)`; empty for unquantised rows.
+    /// `(cols / 32)`; empty where the weights are whole.
     scales: Vec<f32>,
 }
 
@@ -66,20 +66,22 @@ impl RowScratch {
         self.weights.resize(matrix.cols, 0.0);
         self.scales.clear();
         match matrix.format {
-            Format::F32 => {
-                for (weight, raw) in self.weights.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *weight = f32::from_le_bytes(*raw);
-                }
-            }
-            Format::F16 => {
-                for (weight, raw) in self.weights.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *weight = f16::from_le_bytes(*raw).to_f32();
-                }
-            }
+            Format::F32
+            | Format::F16
+            | Format::BF16
+            | Format::Q4_1
+            | Format::Q5_0
+            | Format::Q5_1
+            | Format::Q2_K
+            | Format::Q3_K
+            | Format::Q4_K
+            | Format::Q5_K
+            | Format::Q6_K
+            | Format::IQ4_NL => dequantize(matrix.format, bytes, &mut self.weights),
             Format::Q4_0 => {
                 let q = self.weights.as_chunks_mut::<QUANT_BLOCK_LEN>().0;
                 for (q, block) in q.iter_mut().zip(bytes.as_chunks::<Q4_0_BLOCK_BYTES>().0) {
-                    self.scales.push(block_scale(block));
+                    self.scales.push(half_at(block, 0));
                     let nibbles = block.last_chunk().expect("a block is a scale and 16 bytes");
                     kernel::widen_q4_0(nibbles, q);
                 }
@@ -87,7 +89,7 @@ impl RowScratch {
             Format::Q8_0 => {
                 let q = self.weights.as_chunks_mut::<QUANT_BLOCK_LEN>().0;
                 for (q, block) in q.iter_mut().zip(bytes.as_chunks::<Q8_0_BLOCK_BYTES>().0) {
-                    self.scales.push(block_scale(block));
+                    self.scales.push(half_at(block, 0));
                     let signed = block.last_chunk().expect("a block is a scale and 32 bytes");
                     kernel::widen_q8_0(signed, q);
                 }

@@ -1,7 +1,5 @@
 //! Hands tensor bytes on to the sink as they arrive, in whole blocks, and nothing twice.
 
-use half::f16;
-
 use super::{GgufError, WRITE_BLOCKS, WeightSink};
 use crate::error::EngineError;
 use crate::quant::Format;
@@ -153,14 +151,7 @@ impl TensorStream {
 
 /// The first block whose weights would not be finite numbers.
 fn first_damaged_block(format: Format, bytes: &[u8]) -> Option<usize> {
-    let starts_with_f16 = |block: &[u8]| !f16::from_le_bytes([block[0], block[1]]).is_finite();
-    match format {
-        Format::F32 => {
-            let mut weights = bytes.as_chunks::<4>().0.iter();
-            weights.position(|raw| !f32::from_le_bytes(*raw).is_finite())
-        }
-        Format::F16 | Format::Q4_0 | Format::Q8_0 => bytes
-            .chunks_exact(format.block_bytes())
-            .position(starts_with_f16),
-    }
+    bytes
+        .chunks_exact(format.block_bytes())
+        .position(|block| !format.is_finite(block))
 }

@@ -11,6 +11,7 @@ use thrum_shaders::Kernel;
 use super::test_device::{Noise, device};
 use crate::gpu::bind::{Binder, Kernels};
 use crate::gpu::device::GpuDevice;
+use crate::gpu::plan::no_kernel;
 use crate::gpu::readback::Readback;
 use crate::gpu::repack::{self, Parts};
 use crate::quant::{Format, dequantize};
@@ -345,6 +346,16 @@ impl Weights {
             match format {
                 Format::F32 => bytes.extend(noise.float(1.0).to_le_bytes()),
                 Format::F16 => bytes.extend(f16::from_f32(noise.float(1.0)).to_le_bytes()),
+                Format::BF16
+                | Format::Q4_1
+                | Format::Q5_0
+                | Format::Q5_1
+                | Format::Q2_K
+                | Format::Q3_K
+                | Format::Q4_K
+                | Format::Q5_K
+                | Format::Q6_K
+                | Format::IQ4_NL => no_kernel(),
                 Format::Q4_0 | Format::Q8_0 => {
                     bytes.extend(f16::from_f32(noise.float(0.1)).to_le_bytes());
                     let quants = repack::quant_bytes(format);
@@ -374,6 +385,16 @@ impl Weights {
                         .concat(),
                 ),
                 Format::F16 => repeated(&[a, b, a, a].map(f16::to_le_bytes).concat()),
+                Format::BF16
+                | Format::Q4_1
+                | Format::Q5_0
+                | Format::Q5_1
+                | Format::Q2_K
+                | Format::Q3_K
+                | Format::Q4_K
+                | Format::Q5_K
+                | Format::Q6_K
+                | Format::IQ4_NL => no_kernel(),
                 Format::Q4_0 | Format::Q8_0 => {
                     let quants = [0x80, 0x7f, 0x08, 0xf0].repeat(repack::quant_bytes(format) / 4);
                     let block = |scale: f16| [&scale.to_le_bytes()[..], &quants].concat();
@@ -447,6 +468,16 @@ fn matvec(format: Format) -> Kernel {
         Format::F16 => thrum_shaders::MATVEC_ROW_F16,
         Format::Q4_0 => thrum_shaders::MATVEC_ROW_Q4_0,
         Format::Q8_0 => thrum_shaders::MATVEC_ROW_Q8_0,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }
 
@@ -456,6 +487,16 @@ fn matmul(format: Format) -> Kernel {
         Format::F16 => thrum_shaders::MATMUL_TILE_F16,
         Format::Q4_0 => thrum_shaders::MATMUL_TILE_Q4_0,
         Format::Q8_0 => thrum_shaders::MATMUL_TILE_Q8_0,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }
 
@@ -465,6 +506,16 @@ fn embed(format: Format) -> Kernel {
         Format::F16 => thrum_shaders::EMBED_GATHER_F16,
         Format::Q4_0 => thrum_shaders::EMBED_GATHER_Q4_0,
         Format::Q8_0 => thrum_shaders::EMBED_GATHER_Q8_0,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }
 

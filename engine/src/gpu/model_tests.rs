@@ -8,6 +8,7 @@ use super::test_device::{Noise, device};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gguf::{GgufError, GgufReader, ReadOptions, WRITE_BLOCKS, WeightSink};
+use crate::gpu::plan::no_kernel;
 use crate::gpu::{GpuDevice, GpuModel, GpuUpload};
 use crate::memory::MAX_BATCH;
 use crate::quant::Format;
@@ -412,6 +413,16 @@ fn random_bytes(noise: &mut Noise, info: &TensorInfo) -> Vec<u8> {
         match info.format {
             Format::F32 => bytes.extend(noise.float(size).to_le_bytes()),
             Format::F16 => bytes.extend(f16::from_f32(noise.float(size)).to_le_bytes()),
+            Format::BF16
+            | Format::Q4_1
+            | Format::Q5_0
+            | Format::Q5_1
+            | Format::Q2_K
+            | Format::Q3_K
+            | Format::Q4_K
+            | Format::Q5_K
+            | Format::Q6_K
+            | Format::IQ4_NL => no_kernel(),
             Format::Q4_0 | Format::Q8_0 => {
                 let most = if info.format == Format::Q4_0 {
                     8.0

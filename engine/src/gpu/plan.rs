@@ -218,6 +218,16 @@ impl<'a> Builder<'a> {
             Format::F16 => thrum_shaders::EMBED_GATHER_F16,
             Format::Q4_0 => thrum_shaders::EMBED_GATHER_Q4_0,
             Format::Q8_0 => thrum_shaders::EMBED_GATHER_Q8_0,
+            Format::BF16
+            | Format::Q4_1
+            | Format::Q5_0
+            | Format::Q5_1
+            | Format::Q2_K
+            | Format::Q3_K
+            | Format::Q4_K
+            | Format::Q5_K
+            | Format::Q6_K
+            | Format::IQ4_NL => no_kernel(),
         };
         let params = self.binder.params(&[table.rows as u32, table.cols as u32]);
         let Space {
@@ -436,12 +446,27 @@ fn cache_bytes(config: &ModelConfig) -> u64 {
     config.context_len as u64 * config.kv_dim() as u64 * size_of::<f32>() as u64
 }
 
+/// [`GpuUpload::begin`](super::GpuUpload) refuses the formats that have no kernels.
+pub(super) fn no_kernel() -> ! {
+    unreachable!("the upload refused this format")
+}
+
 fn matvec(format: Format) -> Kernel {
     match format {
         Format::F32 => thrum_shaders::MATVEC_ROW_F32,
         Format::F16 => thrum_shaders::MATVEC_ROW_F16,
         Format::Q4_0 => thrum_shaders::MATVEC_ROW_Q4_0,
         Format::Q8_0 => thrum_shaders::MATVEC_ROW_Q8_0,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }
 
@@ -451,5 +476,15 @@ fn matmul(format: Format) -> Kernel {
         Format::F16 => thrum_shaders::MATMUL_TILE_F16,
         Format::Q4_0 => thrum_shaders::MATMUL_TILE_Q4_0,
         Format::Q8_0 => thrum_shaders::MATMUL_TILE_Q8_0,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }

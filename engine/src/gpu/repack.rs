@@ -3,6 +3,7 @@
 //! A GGUF block is 34 or 18 bytes, so that most of its words straddle what a shader can address.
 //! Split, every quant is in an aligned vector and every scale in half a word; no byte is changed.
 
+use super::plan::no_kernel;
 use crate::quant::Format;
 
 /// bytes; a block's f16 scale, which comes first in it.
@@ -20,11 +21,29 @@ pub(super) struct Parts {
     pub(super) scales: Vec<u8>,
 }
 
+/// True for the formats that the kernels read.
+pub(super) fn has_kernels(format: Format) -> bool {
+    matches!(
+        format,
+        Format::F32 | Format::F16 | Format::Q4_0 | Format::Q8_0
+    )
+}
+
 /// Bytes of a block that go to the quants; the rest is its scale.
 pub(super) fn quant_bytes(format: Format) -> usize {
     match format {
         Format::F32 | Format::F16 => format.block_bytes(),
         Format::Q4_0 | Format::Q8_0 => format.block_bytes() - SCALE_BYTES,
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
 }
 
@@ -41,6 +60,16 @@ pub(super) fn split(format: Format, blocks: &[u8], parts: &mut Parts) {
                 parts.quants.extend_from_slice(quants);
             }
         }
+        Format::BF16
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => no_kernel(),
     }
     for part in [&mut parts.quants, &mut parts.scales] {
         part.resize(part.len().next_multiple_of(WORD_BYTES), 0);

@@ -100,6 +100,15 @@ impl WeightSink for GpuUpload {
                 });
             }
         }
+        if let Some(info) = tensors
+            .iter()
+            .find(|info| !repack::has_kernels(info.format))
+        {
+            return Err(EngineError::GpuFormat {
+                tensor: info.slot.name(),
+                format: info.format.name(),
+            });
+        }
         self.tensors = tensors
             .iter()
             .map(|info| allocate(&self.device, info))

@@ -1,10 +1,13 @@
 //! Turns stored blocks into f32: the definition of what every format's bytes mean.
 
-use half::f16;
+use half::{bf16, f16};
 
-use super::{Format, Q4_0_BLOCK_BYTES, Q8_0_BLOCK_BYTES, QUANT_BLOCK_LEN};
+use super::Format;
+use super::groups::{
+    MAX_BLOCK_LEN, MAX_GROUPS, group_len, groups_per_block, has_offset, unpack, zero_point,
+};
 
-/// Writes the weights stored in `bytes` to `out`.
+/// Writes the weights stored in `bytes` to `out`, bit for bit as Python's `gguf` 0.19 does.
 ///
 /// # Panics
 /// When `bytes` is not exactly the blocks that `out.len()` weights take.
@@ -30,47 +33,50 @@ pub fn dequantize(format: Format, bytes: &[u8], out: &mut [f32] /* (weights) */)
                 *weight = f16::from_le_bytes(*raw).to_f32();
             }
         }
-        Format::Q4_0 => {
-            let blocks = bytes.as_chunks::<Q4_0_BLOCK_BYTES>().0;
-            for (weights, block) in out
-                .as_chunks_mut::<QUANT_BLOCK_LEN>()
-                .0
-                .iter_mut()
-                .zip(blocks)
-            {
-                dequantize_q4_0(block, weights);
+        Format::BF16 => {
+            for (weight, raw) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *weight = bf16::from_le_bytes(*raw).to_f32();
             }
         }
-        Format::Q8_0 => {
-            let blocks = bytes.as_chunks::<Q8_0_BLOCK_BYTES>().0;
-            for (weights, block) in out
-                .as_chunks_mut::<QUANT_BLOCK_LEN>()
-                .0
-                .iter_mut()
-                .zip(blocks)
-            {
-                dequantize_q8_0(block, weights);
+        Format::Q8_0
+        | Format::Q4_0
+        | Format::Q4_1
+        | Format::Q5_0
+        | Format::Q5_1
+        | Format::Q2_K
+        | Format::Q3_K
+        | Format::Q4_K
+        | Format::Q5_K
+        | Format::Q6_K
+        | Format::IQ4_NL => {
+            let blocks = bytes.chunks_exact(format.block_bytes());
+            for (weights, block) in out.chunks_exact_mut(format.block_len()).zip(blocks) {
+                dequantize_block(format, block, weights);
             }
         }
     }
 }
 
-/// The f16 that opens a quantised block.
-pub(crate) fn block_scale(block: &[u8]) -> f32 {
-    f16::from_le_bytes([block[0], block[1]]).to_f32()
-}
-
-fn dequantize_q4_0(block: &[u8; Q4_0_BLOCK_BYTES], weights: &mut [f32; QUANT_BLOCK_LEN]) {
-    let scale = block_scale(block);
-    for (i, byte) in block[2..].iter().enumerate() {
-        weights[i] = scale * (f32::from(byte & 0x0f) - 8.0);
-        weights[i + QUANT_BLOCK_LEN / 2] = scale * (f32::from(byte >> 4) - 8.0);
-    }
-}
-
-fn dequantize_q8_0(block: &[u8; Q8_0_BLOCK_BYTES], weights: &mut [f32; QUANT_BLOCK_LEN]) {
-    let scale = block_scale(block);
-    for (weight, byte) in weights.iter_mut().zip(&block[2..]) {
-        *weight = scale * f32::from(byte.cast_signed());
+fn dequantize_block(format: Format, block: &[u8], weights: &mut [f32]) {
+    let mut codes = [0; MAX_BLOCK_LEN];
+    let mut scales = [0.0; MAX_GROUPS];
+    let mut offsets = [0.0; MAX_GROUPS];
+    let codes = &mut codes[..weights.len()];
+    let scales = &mut scales[..groups_per_block(format)];
+    let offsets = &mut offsets[..scales.len()];
+    unpack(format, block, codes, scales, offsets);
+    let group_len = group_len(format);
+    let zero_point = zero_point(format);
+    let groups = weights
+        .chunks_exact_mut(group_len)
+        .zip(codes.chunks_exact(group_len))
+        .zip(scales.iter().zip(offsets.iter()));
+    for ((weights, codes), (scale, offset)) in groups {
+        let pairs = weights.iter_mut().zip(codes);
+        if has_offset(format) {
+            pairs.for_each(|(weight, code)| *weight = scale * f32::from(*code) + offset);
+        } else {
+            pairs.for_each(|(weight, code)| *weight = scale * f32::from(code - zero_point));
+        }
     }
 }

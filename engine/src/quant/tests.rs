@@ -1,40 +1,82 @@
 //! Formats against Python's `gguf` package, and against what their definitions say.
 
+use super::groups::zero_point;
+use super::groups::{CodeKind, code_kind, group_len, groups_per_block, has_offset, unpack};
 use super::*;
+use crate::synthetic::Random;
 
-/// Made by `tests/vectors/make_quant.py`: for each format its type id, the number of weights, the
-/// weights in f32, the stored bytes, and the bytes dequantised to f32.
+/// Made by `tests/vectors/make_quant.py`, which says what is in it.
 const GOLDEN: &[u8] = include_bytes!("../../tests/vectors/quant.bin");
 
+/// Weights in the golden file that are to be stored.
+const STORED_WEIGHTS: usize = 512;
+
+/// The formats that Python's package quantises.
+const QUANTISED_BY_GGUF: [Format; 8] = [
+    Format::F32,
+    Format::F16,
+    Format::BF16,
+    Format::Q8_0,
+    Format::Q4_0,
+    Format::Q4_1,
+    Format::Q5_0,
+    Format::Q5_1,
+];
+
 struct Golden {
-    format: Format,
+    formats: Vec<GoldenFormat>,
     weights: Vec<f32>,
-    stored: Vec<u8>,
-    dequantized: Vec<f32>,
+    stored: Vec<&'static [u8]>,
 }
 
-fn golden() -> Vec<Golden> {
-    let mut rest = GOLDEN;
-    let mut take = |n: usize| {
-        let (taken, after) = rest.split_at(n);
-        rest = after;
+struct GoldenFormat {
+    format: Format,
+    blocks: &'static [u8],
+    weights: Vec<f32>,
+    n_further: usize,
+    further_fnv: u64,
+}
+
+struct Bytes(&'static [u8]);
+
+impl Bytes {
+    fn take(&mut self, n_bytes: usize) -> &'static [u8] {
+        let (taken, rest) = self.0.split_at(n_bytes);
+        self.0 = rest;
         taken
-    };
-    let mut all = Vec::new();
-    for _ in 0..4 {
-        let type_id = u32::from_le_bytes(take(4).try_into().expect("four bytes"));
-        let n = u32::from_le_bytes(take(4).try_into().expect("four bytes")) as usize;
-        let format = Format::from_type_id(type_id).expect("a known format");
-        let weights = floats(take(4 * n));
-        let stored = take(format.row_bytes(n)).to_vec();
-        all.push(Golden {
-            format,
-            weights,
-            stored,
-            dequantized: floats(take(4 * n)),
-        });
     }
-    all
+
+    fn number(&mut self) -> u32 {
+        u32::from_le_bytes(self.take(4).try_into().expect("four bytes"))
+    }
+}
+
+fn golden() -> Golden {
+    let mut rest = Bytes(GOLDEN);
+    let formats = Format::ALL
+        .into_iter()
+        .map(|format| {
+            assert_eq!(rest.number(), format.type_id());
+            let n_blocks = rest.number() as usize;
+            GoldenFormat {
+                format,
+                blocks: rest.take(n_blocks * format.block_bytes()),
+                weights: floats(rest.take(4 * n_blocks * format.block_len())),
+                n_further: rest.number() as usize,
+                further_fnv: u64::from(rest.number()) | u64::from(rest.number()) << 32,
+            }
+        })
+        .collect();
+    let weights = floats(rest.take(4 * STORED_WEIGHTS));
+    let stored = QUANTISED_BY_GGUF
+        .map(|format| rest.take(format.row_bytes(STORED_WEIGHTS)))
+        .to_vec();
+    assert!(rest.0.is_empty());
+    Golden {
+        formats,
+        weights,
+        stored,
+    }
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -46,31 +88,105 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
+fn bits(weights: &[f32]) -> Vec<u32> {
+    weights.iter().map(|weight| weight.to_bits()).collect()
+}
+
+/// Blocks of random bits whose weights are all finite, as `make_quant.py` makes them.
+fn random_blocks(format: Format, seed: u64, n_blocks: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    let mut bytes: Vec<u8> = (0..n_blocks * format.block_bytes())
+        .map(|_| random.bits() as u8)
+        .collect();
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        for at in format.half_offsets() {
+            if block[at + 1] & 0x7c == 0x7c {
+                block[at + 1] ^= 0x40;
+            }
+        }
+        if matches!(format, Format::F32 | Format::BF16) {
+            let [.., low, high] = block else {
+                panic!("two bytes or more")
+            };
+            if *high & 0x7f == 0x7f && *low & 0x80 != 0 {
+                *high ^= 0x40;
+            }
+        }
+    }
+    bytes
+}
+
 #[test]
 fn dequantises_as_pythons_gguf_does() {
-    for Golden {
-        format,
-        stored,
-        dequantized,
-        ..
-    } in golden()
-    {
-        let mut found = vec![0.0; dequantized.len()];
-        dequantize(format, &stored, &mut found);
-        assert_eq!(found, dequantized, "{format:?}");
+    for golden in golden().formats {
+        let mut found = vec![0.0; golden.weights.len()];
+        dequantize(golden.format, golden.blocks, &mut found);
+        for (i, (found, expected)) in found.iter().zip(&golden.weights).enumerate() {
+            let format = golden.format;
+            assert_eq!(
+                found.to_bits(),
+                expected.to_bits(),
+                "{format:?}: weight {i} is {found}, not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn dequantises_random_blocks_as_pythons_gguf_does() {
+    for golden in golden().formats {
+        let format = golden.format;
+        let seed = u64::from(format.type_id()) + 1;
+        let blocks = random_blocks(format, seed, golden.n_further);
+        let mut found = vec![0.0; golden.n_further * format.block_len()];
+        dequantize(format, &blocks, &mut found);
+        let fnv = bits(&found)
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |state, word| {
+                (state ^ u64::from(*word)).wrapping_mul(0x0100_0000_01b3)
+            });
+        assert_eq!(fnv, golden.further_fnv, "{format:?}");
     }
 }
 
 #[test]
 fn quantises_as_pythons_gguf_does() {
-    for Golden {
-        format,
-        weights,
-        stored,
-        ..
-    } in golden()
-    {
+    let Golden {
+        weights, stored, ..
+    } = golden();
+    for (format, stored) in QUANTISED_BY_GGUF.into_iter().zip(stored) {
         assert_eq!(quantize(format, &weights), stored, "{format:?}");
+    }
+}
+
+#[test]
+fn groups_are_the_dequantised_weights() {
+    for format in Format::ALL.into_iter().filter(|it| it.is_quantised()) {
+        let blocks = random_blocks(format, 7, 300);
+        let mut weights = vec![0.0; format.block_len()];
+        let mut codes = vec![0; format.block_len()];
+        let mut scales = vec![0.0; groups_per_block(format)];
+        let mut offsets = vec![0.0; groups_per_block(format)];
+        for block in blocks.chunks_exact(format.block_bytes()) {
+            dequantize(format, block, &mut weights);
+            unpack(format, block, &mut codes, &mut scales, &mut offsets);
+            for (i, (weight, code)) in weights.iter().zip(&codes).enumerate() {
+                let group = i / group_len(format);
+                let (scale, offset) = (scales[group], offsets[group]);
+                let found = scale * f32::from(*code) + offset;
+                // The same number: a zero of the other sign is the only difference there can be.
+                assert_eq!(found, *weight, "{format:?}, weight {i}");
+                if has_offset(format) {
+                    assert_eq!(found.to_bits(), weight.to_bits(), "{format:?}, weight {i}");
+                } else {
+                    assert_eq!(offset, -f32::from(zero_point(format)) * scale);
+                }
+                match code_kind(format) {
+                    CodeKind::Nibble => assert!((0..16).contains(code), "{format:?}"),
+                    CodeKind::Byte => {}
+                }
+            }
+        }
     }
 }
 
@@ -98,11 +214,31 @@ fn every_byte_means_what_the_format_says() {
 }
 
 #[test]
+fn a_scale_that_is_not_a_number_is_seen_wherever_it_lies() {
+    for format in Format::ALL {
+        let block = random_blocks(format, 9, 1);
+        assert!(format.is_finite(&block), "{format:?}");
+        for at in format.half_offsets() {
+            for bad in [0x7c00_u16, 0xfc00, 0x7e00] {
+                let mut block = block.clone();
+                block[*at..at + 2].copy_from_slice(&bad.to_le_bytes());
+                assert!(!format.is_finite(&block), "{format:?}");
+                let mut weights = vec![0.0; format.block_len()];
+                dequantize(format, &block, &mut weights);
+                assert!(weights.iter().any(|it| !it.is_finite()), "{format:?}");
+            }
+        }
+    }
+    assert!(!Format::F32.is_finite(&f32::NAN.to_le_bytes()));
+    assert!(!Format::BF16.is_finite(&[0x80, 0xff]));
+}
+
+#[test]
 fn numbers_and_names_agree() {
-    for format in [Format::F32, Format::F16, Format::Q4_0, Format::Q8_0] {
+    for format in Format::ALL {
         assert_eq!(Format::from_type_id(format.type_id()), Some(format));
         assert_eq!(foreign_type_name(format.type_id()), None);
     }
-    assert_eq!(Format::from_type_id(14), None);
-    assert_eq!(foreign_type_name(14), Some("Q6_K"));
+    assert_eq!(Format::from_type_id(23), None);
+    assert_eq!(foreign_type_name(23), Some("IQ4_XS"));
 }
