@@ -68,6 +68,10 @@ const _: () = assert!(Q5_K_BLOCK_BYTES == 176 && Q6_K_BLOCK_BYTES == 210);
 
 /// How the weights of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(
+    non_camel_case_types,
+    reason = "Q4_K and IQ4_NL are what the formats are called"
+)]
 pub enum Format {
     /// 32-bit floats, little endian.
     F32,
