@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::MAX_SAFE_INTEGER;
 use thrum_protocol::model::ModelOffer;
-use thrum_protocol::task::{FinishReason, Prompt};
+use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Path};
 
@@ -109,7 +109,7 @@ impl Ask {
             input: request.input.clone(),
             resumed: Vec::new(),
             max_new_tokens: request.max_new_tokens,
-            sampling: request.sampling,
+            sampling: request.sampling.clone(),
             stop: request.stop.clone(),
             deadline_millis: request.deadline_millis,
         };
@@ -145,14 +145,14 @@ impl Ask {
             input: self.request.input.clone(),
             resumed: self.answer.ids().to_vec(),
             max_new_tokens,
-            sampling: self.request.sampling,
+            sampling: self.request.sampling.clone(),
             stop: self.request.stop.clone(),
             deadline_millis: self.deadline().since(now),
         }
     }
 
     /// Gives text out; the first tokens pin the model.
-    pub(crate) fn text(&mut self, env: &mut Env, model: ModelId, text: String) {
+    pub(crate) fn text(&mut self, env: &mut Env, model: ModelId, text: String, tokens: &[Token]) {
         let Some(index) = self.answer.token_count().checked_sub(1) else {
             return;
         };
@@ -165,7 +165,16 @@ impl Ask {
         };
         let ask = self.request.ask;
         if !self.answer.repeats() {
-            env.update(ask, AskUpdate::Delta { index, text });
+            let wanted = self.request.sampling.logprobs.is_some();
+            let tokens = if wanted { tokens.to_vec() } else { Vec::new() };
+            env.update(
+                ask,
+                AskUpdate::Delta {
+                    index,
+                    text,
+                    tokens,
+                },
+            );
         }
     }
 
@@ -233,7 +242,14 @@ impl Ask {
         let ask = self.request.ask;
         if !rest.is_empty() {
             let index = completion_tokens.saturating_sub(1);
-            env.update(ask, AskUpdate::Delta { index, text: rest });
+            env.update(
+                ask,
+                AskUpdate::Delta {
+                    index,
+                    text: rest,
+                    tokens: Vec::new(),
+                },
+            );
         }
         env.update(
             ask,

@@ -11,7 +11,7 @@ use crate::misbehaviour::Misbehaviour;
 use crate::session::{Session, name_of};
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::HEARTBEAT_PERIOD;
-use thrum_protocol::task::{Done, FinishReason, Prompt, Refusal, TaskBody, Tokens};
+use thrum_protocol::task::{Done, FinishReason, Prompt, Refusal, TaskBody, Token, Tokens};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::Path;
 
@@ -22,6 +22,8 @@ pub(crate) struct Attempt {
     pub(crate) model: ModelId,
     /// tokens of the answer when it is full, those of earlier attempts included
     pub(crate) max_new_tokens: u32,
+    /// whether each token is to come with its log probability
+    wants_logprobs: bool,
     phase: Phase,
     /// the provider is given up when it says nothing until then
     quiet_until: Millis,
@@ -48,8 +50,8 @@ enum Phase {
 pub(crate) enum Progress {
     /// nothing to tell
     Alive,
-    /// the next text; may be empty
-    Text(String),
+    /// the next text, which may be empty, and its tokens
+    Text(String, Vec<Token>),
     /// the provider is done, within what was asked of it
     Done(Done),
     /// the provider takes the task not, or not further
@@ -70,6 +72,7 @@ impl Attempt {
             path: target.path,
             model: target.model,
             max_new_tokens: target.max_new_tokens,
+            wants_logprobs: false,
             phase: Phase::Opening,
             quiet_until: env.now + OPEN_TIMEOUT,
             first_index: answer.token_count(),
@@ -86,6 +89,7 @@ impl Attempt {
 
     pub(crate) fn opened(&mut self, env: &mut Env, prompt: Prompt) {
         if matches!(self.phase, Phase::Opening) {
+            self.wants_logprobs = prompt.sampling.logprobs.is_some();
             self.session.say(env, TaskBody::Prompt(prompt));
             self.phase = Phase::Accepting;
             self.quiet_until = env.now + ACCEPT_TIMEOUT;
@@ -122,7 +126,8 @@ impl Attempt {
                 Progress::Alive
             }
             (Phase::Streaming { .. }, TaskBody::Tokens(tokens)) => {
-                Progress::Text(self.tokens(answer, &tokens)?)
+                let text = self.tokens(answer, &tokens)?;
+                Progress::Text(text, tokens.tokens)
             }
             (Phase::Streaming { .. }, TaskBody::Done(done)) => {
                 Progress::Done(check_done(answer, done)?)
@@ -144,6 +149,9 @@ impl Attempt {
         }
         if tokens.tokens.is_empty() {
             return Err(Misbehaviour::NoTokens);
+        }
+        if self.wants_logprobs && tokens.tokens.iter().any(|token| token.logprob.is_none()) {
+            return Err(Misbehaviour::NoLogprobs);
         }
         if expected as usize + tokens.tokens.len() > self.max_new_tokens as usize {
             let max = self.max_new_tokens;

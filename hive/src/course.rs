@@ -128,7 +128,7 @@ pub(crate) fn on_local_tokens(
     };
     match ask.answer.extend(tokens) {
         Ok(_) if ask.answer.contradicted() => return contradict(env, ask),
-        Ok(text) => ask.text(env, model, text),
+        Ok(text) => ask.text(env, model, text, tokens),
         Err(too_long) => {
             env.push(Output::Cancel(job));
             local_fault(env, ask, &too_long.to_string());
@@ -145,9 +145,9 @@ pub(crate) fn on_frame(env: &mut Env, roster: &mut Roster, ask: &mut Ask, bytes:
     let model = attempt.model;
     match attempt.frame(env, &mut ask.answer, bytes) {
         Ok(Progress::Alive) => Outcome::GoesOn,
-        Ok(Progress::Text(_)) if ask.answer.contradicted() => contradict(env, ask),
-        Ok(Progress::Text(text)) => {
-            ask.text(env, model, text);
+        Ok(Progress::Text(..)) if ask.answer.contradicted() => contradict(env, ask),
+        Ok(Progress::Text(text, tokens)) => {
+            ask.text(env, model, text, &tokens);
             Outcome::GoesOn
         }
         Ok(Progress::Done(done)) => on_done(env, roster, ask, done),

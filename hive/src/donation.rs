@@ -3,7 +3,7 @@
 use crate::env::Env;
 use crate::io::{Output, StoreKey};
 use crate::limits::MAX_SLOTS;
-use thrum_protocol::limits::MAX_NEW_TOKENS;
+use thrum_protocol::limits::{MAX_NEW_TOKENS, MIN_SHARE_PERCENT};
 use thrum_protocol::record::{ContributionRecord, DonationChoice, DonationRecord, Record as _};
 use thrum_protocol::view::{DonateLimits, DonationMode, LogLevel};
 
@@ -51,7 +51,7 @@ impl Donation {
             StoreKey::Donation => {
                 let record = value.and_then(DonationRecord::from_bytes);
                 if let (true, Some(record)) = (self.resume, record) {
-                    self.limits = bounded(record.limits);
+                    self.limit(env, record.limits);
                     let mode = match record.choice {
                         DonationChoice::Off => DonationMode::Off,
                         DonationChoice::On => DonationMode::On,
@@ -76,7 +76,7 @@ impl Donation {
     }
 
     pub(crate) fn donate(&mut self, env: &mut Env, limits: DonateLimits) {
-        self.limits = bounded(limits);
+        self.limit(env, limits);
         self.choose(env, DonationMode::On, DonationChoice::On);
     }
 
@@ -118,6 +118,12 @@ impl Donation {
         env.changed = true;
     }
 
+    fn limit(&mut self, env: &mut Env, limits: DonateLimits) {
+        self.limits = bounded(limits);
+        let percent = self.limits.share_percent;
+        env.push(Output::Share { percent });
+    }
+
     fn choose(&mut self, env: &mut Env, mode: DonationMode, choice: DonationChoice) {
         self.resume = false;
         let limits = self.limits;
@@ -151,5 +157,6 @@ fn bounded(limits: DonateLimits) -> DonateLimits {
     DonateLimits {
         slots: limits.slots.clamp(1, MAX_SLOTS),
         max_new_tokens: limits.max_new_tokens.clamp(1, MAX_NEW_TOKENS),
+        share_percent: limits.share_percent.clamp(MIN_SHARE_PERCENT, 100),
     }
 }

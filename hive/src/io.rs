@@ -246,6 +246,11 @@ pub enum Output {
         /// whether the person at this page waits for it: served first
         local: bool,
     },
+    /// compute for others, jobs with `local: false`, this much of the time and no more
+    Share {
+        /// of the time while there is work of theirs
+        percent: u32,
+    },
     /// stop a job. No more input carries its id
     Cancel(JobId),
 

@@ -29,6 +29,8 @@ pub(crate) enum Misbehaviour {
     MissingTokens { expected: u32, got: u32 },
     #[error("sent a tokens message without tokens")]
     NoTokens,
+    #[error("left out the log probabilities that were asked for")]
+    NoLogprobs,
     #[error("sent more tokens than were asked for ({max})")]
     TooManyTokens { max: u32 },
     #[error("sent an answer of more than {max_bytes} bytes")]

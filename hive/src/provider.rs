@@ -16,7 +16,9 @@ use crate::misbehaviour::Misbehaviour;
 use crate::session::{Session, name_of};
 use std::collections::BTreeMap;
 use thrum_protocol::id::NodeId;
-use thrum_protocol::limits::{HEARTBEAT_PERIOD, MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME};
+use thrum_protocol::limits::{
+    HEARTBEAT_PERIOD, MAX_LOGPROB_TOKENS_PER_FRAME, MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME,
+};
 use thrum_protocol::task::{
     Accept, Done, FinishReason, Prompt, Refusal, RefusalCode, TaskBody, Token, Tokens,
 };
@@ -182,9 +184,14 @@ impl Provider {
         let Some(task) = self.jobs.get_mut(&job) else {
             return false;
         };
-        for part in tokens.chunks(MAX_TOKENS_PER_FRAME) {
+        let has_logprobs = tokens.iter().any(|token| token.logprob.is_some());
+        let per_frame = match has_logprobs {
+            true => MAX_LOGPROB_TOKENS_PER_FRAME,
+            false => MAX_TOKENS_PER_FRAME,
+        };
+        for part in tokens.chunks(per_frame) {
             let first_index = task.next_index;
-            let count = u32::try_from(part.len()).expect("MAX_TOKENS_PER_FRAME bounds the part");
+            let count = u32::try_from(part.len()).expect("a frame's limit bounds the part");
             let tokens = part.to_vec();
             let body = TaskBody::Tokens(Tokens {
                 first_index,

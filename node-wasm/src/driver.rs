@@ -245,6 +245,11 @@ impl Driver {
                     engine.run(job.0, &prompt, local);
                 }
             }
+            Output::Share { percent } => {
+                if let Ok(engine) = &self.engine {
+                    engine.share(percent);
+                }
+            }
             Output::Cancel(job) => {
                 if let Ok(engine) = &self.engine {
                     engine.cancel(job.0);

@@ -5,6 +5,7 @@
 //! delivered twice. Where the second differs after all, the ask fails rather than mix two answers.
 
 use std::collections::BTreeMap;
+use thrum_protocol::task::Token;
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate};
 
 /// The answers under way, by this tab's own numbers.
@@ -19,6 +20,8 @@ struct Ask {
     delivered: String,
     /// what comes again and was handed on before
     skip: String,
+    /// tokens that were handed on, where they are
+    delivered_tokens: u32,
     cancelled: bool,
 }
 
@@ -30,6 +33,7 @@ impl Pending {
             request,
             delivered,
             skip,
+            delivered_tokens: 0,
             cancelled: false,
         };
         self.asks.insert(ask.request.ask, ask);
@@ -46,8 +50,16 @@ impl Pending {
     pub(crate) fn update(&mut self, number: u64, update: AskUpdate) -> Option<AskUpdate> {
         let ask = self.asks.get_mut(&number)?;
         match update {
-            AskUpdate::Delta { index, text } => match ask.fresh_part(text) {
-                Some(text) => Some(AskUpdate::Delta { index, text }),
+            AskUpdate::Delta {
+                index,
+                text,
+                tokens,
+            } => match ask.fresh_part(text) {
+                Some(text) => Some(AskUpdate::Delta {
+                    index,
+                    text,
+                    tokens: ask.fresh_tokens(index, tokens),
+                }),
                 None => {
                     self.asks.remove(&number);
                     Some(AskUpdate::Failed {
@@ -86,6 +98,16 @@ impl Pending {
 }
 
 impl Ask {
+    /// The last of `tokens` has this `index`; those handed on before are left out.
+    fn fresh_tokens(&mut self, index: u32, mut tokens: Vec<Token>) -> Vec<Token> {
+        let fresh = (index + 1).saturating_sub(self.delivered_tokens) as usize;
+        if !tokens.is_empty() {
+            self.delivered_tokens = self.delivered_tokens.max(index + 1);
+        }
+        let known = tokens.len().saturating_sub(fresh);
+        tokens.split_off(known)
+    }
+
     /// `text` without what was handed on before, `None` where it is another text.
     fn fresh_part(&mut self, text: String) -> Option<String> {
         let fresh = if let Some(rest) = self.skip.strip_prefix(&text) {

@@ -18,10 +18,12 @@ pub mod worker;
 use golden::{Golden, MODEL};
 use rig::{Outcome, Rig, endless, prompt, sha256, url_of};
 use thrum_protocol::model::Backend;
-use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use worker::Surroundings;
 use worker::messages::{BackendChoice, EngineEvent, Order, Stage};
+use worker::pace::Pacer;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -120,7 +122,7 @@ async fn a_seeded_answer_goes_on_from_any_token() {
         top_k: 40,
         top_p_milli: 950,
         seed: 7,
-        ignore_eos: false,
+        ..Sampling::GREEDY
     };
     let whole = rig.answer(&seeded).await;
     for cut in [1, whole.ids.len() / 2, whole.ids.len() - 1] {
@@ -248,6 +250,65 @@ async fn jobs_take_turns_and_the_persons_own_go_first() {
         let second_begins = at(&|event| is_token_of(event, 2));
         assert_eq!(second_begins < end(1), surroundings != scarce, "{events:?}");
     }
+}
+
+/// A script of steps of odd lengths, timers that are late, and interruptions by the person's own
+/// work, which nobody slows down.
+#[wasm_bindgen_test]
+fn work_for_others_takes_the_share_that_was_given() {
+    for percent in [5, 20, 50, 80, 100] {
+        let mut pacer = Pacer::new();
+        pacer.set(percent);
+        let (mut now_ms, mut worked_ms) = (1_000.0, 0.0);
+        let begun_ms = now_ms;
+        for round in 0..4_000_u32 {
+            let rest_ms = pacer.rest_ms(now_ms);
+            if rest_ms > 0.0 {
+                now_ms += rest_ms + f64::from(round * 7 % 5);
+                continue;
+            }
+            let step_ms = f64::from(1 + round * 13 % 37);
+            pacer.worked(now_ms, now_ms + step_ms);
+            now_ms += step_ms;
+            worked_ms += step_ms;
+        }
+        let share = 100.0 * worked_ms / (now_ms - begun_ms);
+        let given = f64::from(percent);
+        // What the first credit lets through is below a thousandth of so long a script.
+        assert!(share <= given * 1.001 + 0.1, "{share} % of {given} %");
+        assert!(share >= given * 0.98, "{share} % of {given} %");
+    }
+}
+
+#[wasm_bindgen_test]
+fn after_a_long_silence_no_burst_follows() {
+    let mut pacer = Pacer::new();
+    pacer.set(10);
+    pacer.worked(0.0, 10.0);
+    pacer.worked(60_000.0, 60_010.0);
+    pacer.worked(60_010.0, 60_020.0);
+    assert_eq!(pacer.rest_ms(60_020.0), 80.0);
+}
+
+/// With a share of 5 % a job for others is at its beginning when the person's own is done.
+#[wasm_bindgen_test]
+async fn the_persons_own_work_is_not_slowed_by_the_share() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    rig.order(Order::Share { percent: 5 });
+    let long = endless("a>b;c>d;e>", 200);
+    rig.run(1, &long, false);
+    rig.until(|event| is_token_of(event, 1)).await;
+    rig.run(2, &long, true);
+    let events = rig
+        .until(|event| matches!(event, EngineEvent::Done { job: 2, .. }))
+        .await;
+    let theirs = events.iter().filter(|event| is_token_of(event, 1)).count();
+    assert!(
+        theirs <= 1,
+        "{theirs} messages of the job for others came between"
+    );
+    rig.order(Order::Share { percent: 100 });
+    rig.outcome(1).await;
 }
 
 fn is_token_of(event: &EngineEvent, wanted: u64) -> bool {

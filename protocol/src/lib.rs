@@ -9,6 +9,7 @@ pub mod id;
 pub mod limits;
 pub mod model;
 pub mod record;
+pub mod sampling;
 pub mod signed;
 pub mod task;
 pub mod time;

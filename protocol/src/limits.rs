@@ -2,9 +2,13 @@
 
 use crate::time::Millis;
 
-/// bytes; one frame on a task or advert stream. A prompt of [`MAX_PROMPT_BYTES`] grows at most
-/// sixfold in JSON (`\u00XX`), which still fits with the other fields.
-pub const MAX_FRAME_BYTES: usize = 6 * MAX_PROMPT_BYTES + 16 * 1024 + 12 * MAX_RESUMED_TOKENS;
+/// bytes; one frame on a task or advert stream. A prompt of [`MAX_PROMPT_BYTES`] and a schema of
+/// [`MAX_SCHEMA_BYTES`] grow at most sixfold in JSON (`\u00XX`), which still fits with the other
+/// fields: a resumed token takes at most 12 bytes, a biased one 48.
+pub const MAX_FRAME_BYTES: usize = 6 * (MAX_PROMPT_BYTES + MAX_SCHEMA_BYTES)
+    + 16 * 1024
+    + 12 * MAX_RESUMED_TOKENS
+    + 48 * MAX_LOGIT_BIASES;
 
 /// bytes; the text of a prompt or of all its chat messages together. About 8,000 tokens of English.
 pub const MAX_PROMPT_BYTES: usize = 32 * 1024;
@@ -21,6 +25,28 @@ pub const MAX_RESUMED_TOKENS: usize = MAX_NEW_TOKENS as usize;
 /// tokens; in one `tokens` frame. Enough for a slow link to catch up.
 pub const MAX_TOKENS_PER_FRAME: usize = 64;
 
+/// tokens; in one `tokens` frame where they carry log probabilities: with [`MAX_TOP_LOGPROBS`]
+/// alternatives of [`MAX_PIECE_BYTES`] each, a token takes 30 kB.
+pub const MAX_LOGPROB_TOKENS_PER_FRAME: usize = 8;
+
+/// count; the likeliest tokens that may be asked for at each position. OpenAI's own limit.
+pub const MAX_TOP_LOGPROBS: u32 = 20;
+
+/// count; tokens whose logits a task shifts. OpenAI's own limit is of this order.
+pub const MAX_LOGIT_BIASES: usize = 300;
+
+/// thousandths; the largest shift of a logit: OpenAI's ±100, which decides every choice.
+pub const MAX_LOGIT_BIAS_MILLI: u32 = 100_000;
+
+/// thousandths; the largest frequency or presence penalty, either way: OpenAI's ±2.
+pub const MAX_PENALTY_MILLI: u32 = 2_000;
+
+/// thousandths; the largest repetition penalty. Common values lie between 1,000 and 1,300.
+pub const MAX_REPETITION_PENALTY_MILLI: u32 = 10_000;
+
+/// bytes; a JSON schema. Larger ones are whole documents.
+pub const MAX_SCHEMA_BYTES: usize = 16 * 1024;
+
 /// bytes; the text of one token. The longest real vocabularies have pieces of about 256 bytes.
 pub const MAX_PIECE_BYTES: usize = 1_024;
 
@@ -29,6 +55,9 @@ pub const MAX_STOP_STRINGS: usize = 8;
 
 /// bytes; one stop string.
 pub const MAX_STOP_BYTES: usize = 128;
+
+/// percent; the least share of the time that a donor can give. Less is better done by pausing.
+pub const MIN_SHARE_PERCENT: u32 = 5;
 
 /// bytes; an agent string, a model's name, an error's text.
 pub const MAX_TEXT_BYTES: usize = 512;

@@ -14,8 +14,10 @@ use crate::id::{ModelId, NodeId, TaskId};
 use crate::limits::{
     MAX_CHAT_MESSAGES, MAX_DEADLINE, MAX_NEW_TOKENS, MAX_PIECE_BYTES, MAX_PROMPT_BYTES,
     MAX_RESUMED_TOKENS, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME,
+    MAX_TOP_LOGPROBS,
 };
 use crate::model::Backend;
+use crate::sampling::Sampling;
 use crate::signed::{self, OpenError, within};
 use crate::time::Millis;
 use base64::Engine as _;
@@ -129,33 +131,6 @@ impl Role {
     }
 }
 
-/// How the next token is chosen. Thousandths, because signed JSON holds integers only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sampling {
-    /// 0 is greedy; 1000 samples from the model's own distribution
-    pub temperature_milli: u32,
-    /// only the k likeliest tokens; 0 is all
-    pub top_k: u32,
-    /// only the likeliest tokens that together reach this probability; 1000 is all
-    pub top_p_milli: u32,
-    /// the draw for position i depends on the seed and i alone, so another peer draws the same
-    pub seed: u64,
-    /// whether the answer goes on after the model's end token: for measuring and comparing
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ignore_eos: bool,
-}
-
-impl Sampling {
-    /// Always the likeliest token.
-    pub const GREEDY: Self = Self {
-        temperature_milli: 0,
-        top_k: 0,
-        top_p_milli: 1_000,
-        seed: 0,
-        ignore_eos: false,
-    };
-}
-
 /// A provider's word that it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accept {
@@ -183,6 +158,34 @@ pub struct Token {
         deserialize_with = "bytes_from_base64"
     )]
     pub piece: Vec<u8>,
+    /// how likely it was, where the prompt asks for it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprob: Option<Box<Logprob>>,
+}
+
+/// How likely a token was, and which others were likely.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logprob {
+    /// minus the natural logarithm of its probability, in millionths
+    pub surprisal_micro: u64,
+    /// the likeliest tokens at this position, the likeliest first; as many as were asked for
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<Alternative>,
+}
+
+/// A token that was likely at a position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// id in the vocabulary
+    pub id: u32,
+    /// its bytes (Base64 in JSON)
+    #[serde(
+        serialize_with = "bytes_to_base64",
+        deserialize_with = "bytes_from_base64"
+    )]
+    pub piece: Vec<u8>,
+    /// minus the natural logarithm of its probability, in millionths
+    pub surprisal_micro: u64,
 }
 
 /// Why an answer ended.
@@ -269,16 +272,25 @@ impl TaskBody {
             Self::Prompt(prompt) => prompt.check_limits(),
             Self::Tokens(tokens) => {
                 within("tokens", tokens.tokens.len(), MAX_TOKENS_PER_FRAME)?;
-                tokens
-                    .tokens
-                    .iter()
-                    .try_for_each(|token| within("piece", token.piece.len(), MAX_PIECE_BYTES))
+                tokens.tokens.iter().try_for_each(Token::check_limits)
             }
             Self::Failed(refusal) | Self::Refuse(refusal) => {
                 within("message", refusal.message.len(), MAX_TEXT_BYTES)
             }
             Self::Accept(_) | Self::Cancel {} | Self::Done(_) | Self::Heartbeat {} => Ok(()),
         }
+    }
+}
+
+impl Token {
+    fn check_limits(&self) -> Result<(), OpenError> {
+        within("piece", self.piece.len(), MAX_PIECE_BYTES)?;
+        let Some(logprob) = &self.logprob else {
+            return Ok(());
+        };
+        within("top", logprob.top.len(), MAX_TOP_LOGPROBS as usize)?;
+        let mut pieces = logprob.top.iter().map(|other| other.piece.len());
+        pieces.try_for_each(|bytes| within("piece", bytes, MAX_PIECE_BYTES))
     }
 }
 
@@ -302,12 +314,7 @@ impl Prompt {
         self.stop
             .iter()
             .try_for_each(|text| within("stop", text.len(), MAX_STOP_BYTES))?;
-        within("top_p_milli", self.sampling.top_p_milli as usize, 1_000)?;
-        within(
-            "temperature_milli",
-            self.sampling.temperature_milli as usize,
-            100_000,
-        )?;
+        self.sampling.check_limits()?;
         let deadline = usize::try_from(self.deadline_millis.0).unwrap_or(usize::MAX);
         within("deadline_millis", deadline, MAX_DEADLINE.0 as usize)
     }

@@ -3,7 +3,8 @@
 
 use crate::id::{ModelId, NodeId, TaskId};
 use crate::model::Backend;
-use crate::task::{FinishReason, PromptInput, Sampling};
+use crate::sampling::Sampling;
+use crate::task::{FinishReason, PromptInput, Token};
 use crate::time::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -232,14 +233,17 @@ pub struct DonateLimits {
     pub slots: u32,
     /// tokens for one task
     pub max_new_tokens: u32,
+    /// percent of the time that the engine computes for others while it has work of theirs
+    pub share_percent: u32,
 }
 
 impl Default for DonateLimits {
-    /// Two tasks of 512 tokens: a tab that stays responsive.
+    /// Two tasks of 512 tokens at full speed: a tab that stays responsive.
     fn default() -> Self {
         Self {
             slots: 2,
             max_new_tokens: 512,
+            share_percent: 100,
         }
     }
 }
@@ -335,6 +339,10 @@ pub enum AskUpdate {
         index: u32,
         /// text; may be empty while a character is incomplete
         text: String,
+        /// the tokens that came with it, where their log probabilities were asked for; the text
+        /// lags behind them while a stop string may be beginning
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tokens: Vec<Token>,
     },
     /// the end
     #[serde(rename_all = "camelCase")]

@@ -10,7 +10,8 @@ use std::fmt;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::limits::MAX_NEW_TOKENS;
 use thrum_protocol::model::ModelOffer;
-use thrum_protocol::task::{PromptInput, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, DonateLimits, Route};
 
@@ -154,6 +155,7 @@ fn populate(options: &Options) -> World {
             let command = Command::Donate(DonateLimits {
                 slots,
                 max_new_tokens,
+                ..DonateLimits::default()
             });
             let input = thrum_hive::io::Input::Command(command);
             world.at(at, Happening::Tell(peer, input));

@@ -45,7 +45,11 @@ impl Whole {
                 }
                 bytes.extend_from_slice(&piece);
                 let id = 1 + (draw.next_u32() % 100_000);
-                tokens.push(Token { id, piece });
+                tokens.push(Token {
+                    id,
+                    piece,
+                    logprob: None,
+                });
                 if let Some(at) = first_stop(&bytes, &prompt.stop) {
                     let trimmed = u32::try_from(bytes.len() - at).expect("answers are short");
                     return Self::ended(tokens, FinishReason::Stop, trimmed);
@@ -56,6 +60,7 @@ impl Whole {
             tokens.push(Token {
                 id: END_TOKEN,
                 piece: Vec::new(),
+                logprob: None,
             });
             return Self::ended(tokens, FinishReason::Stop, 0);
         }
@@ -121,6 +126,7 @@ impl Jobs {
             rest.push_front(Token {
                 id: END_TOKEN,
                 piece: b"<wrongly resumed>".to_vec(),
+                logprob: None,
             });
         }
         let prompt_tokens = u32::try_from(prompt.input.text_bytes()).expect("prompts are short");

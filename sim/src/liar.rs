@@ -359,6 +359,7 @@ impl Liar {
                     let token = Token {
                         id: 9,
                         piece: b"more".to_vec(),
+                        logprob: None,
                     };
                     message.body = TaskBody::Tokens(Tokens {
                         first_index: done.completion_tokens + round * step,

@@ -465,7 +465,7 @@ impl World {
             input: request.input.clone(),
             resumed: Vec::new(),
             max_new_tokens: request.max_new_tokens,
-            sampling: request.sampling,
+            sampling: request.sampling.clone(),
             stop: request.stop.clone(),
             deadline_millis: request.deadline_millis,
         })

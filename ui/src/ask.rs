@@ -2,7 +2,8 @@
 
 use thrum_protocol::id::NodeId;
 use thrum_protocol::limits::{MAX_CHAT_MESSAGES, MAX_NEW_TOKENS, MAX_PROMPT_BYTES};
-use thrum_protocol::task::{ChatMessage, PromptInput, Role, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::{ChatMessage, PromptInput, Role};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskRequest, Route};
 

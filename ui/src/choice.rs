@@ -1,7 +1,7 @@
 //! What a person chose, as it is remembered between visits.
 
 use serde::{Deserialize, Serialize};
-use thrum_protocol::limits::MAX_NEW_TOKENS;
+use thrum_protocol::limits::{MAX_NEW_TOKENS, MIN_SHARE_PERCENT};
 use thrum_protocol::view::DonateLimits;
 
 /// tasks; more at once only makes each slower in a tab.
@@ -57,6 +57,7 @@ pub fn within_limits(limits: DonateLimits) -> DonateLimits {
     DonateLimits {
         slots: limits.slots.clamp(1, MAX_SLOTS),
         max_new_tokens: limits.max_new_tokens.clamp(MIN_TOKENS, MAX_NEW_TOKENS),
+        share_percent: limits.share_percent.clamp(MIN_SHARE_PERCENT, 100),
     }
 }
 
@@ -81,6 +82,7 @@ mod tests {
             limits: DonateLimits {
                 slots: 3,
                 max_new_tokens: 64,
+                share_percent: 50,
             },
         };
         assert_eq!(

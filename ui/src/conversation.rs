@@ -101,7 +101,7 @@ impl Turn {
 
     fn apply(&mut self, update: AskUpdate) {
         match update {
-            AskUpdate::Delta { index, text } => {
+            AskUpdate::Delta { index, text, .. } => {
                 if self.text.len() + text.len() <= MAX_ANSWER_BYTES {
                     self.text.push_str(&text);
                 }

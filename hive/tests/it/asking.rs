@@ -7,10 +7,11 @@ use thrum_hive::io::{Input, JobId, Output, StreamId};
 use thrum_hive::limits::{ACCEPT_TIMEOUT, MAX_ASKS, PATIENCE, SILENCE_TIMEOUT};
 use thrum_protocol::limits::{MAX_NEW_TOKENS, MAX_SAFE_INTEGER};
 use thrum_protocol::task::{
-    Done, FinishReason, PromptInput, Refusal, RefusalCode, TaskBody, TaskMessage, Tokens,
+    Done, FinishReason, Logprob, PromptInput, Refusal, RefusalCode, TaskBody, TaskMessage, Token,
+    Tokens,
 };
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, Route};
+use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, Event, Route};
 
 #[test]
 fn without_a_provider_the_error_is_clear_and_in_time() {
@@ -95,6 +96,40 @@ fn an_answer_comes_as_text_and_ends_once() {
     // A late frame is nobody's.
     let outputs = bench.hear(&donor, stream, &prompt, 4, tokens(3, &[b"x"]));
     assert_eq!(updates(&outputs), []);
+}
+
+#[test]
+fn log_probabilities_that_were_asked_for_come_along_or_are_a_breach() {
+    let mut ask = request(1);
+    ask.sampling.logprobs = Some(0);
+    let likely = || {
+        let logprob = Logprob {
+            surprisal_micro: 693_147,
+            top: Vec::new(),
+        };
+        Token {
+            logprob: Some(Box::new(logprob)),
+            ..token(b"a")
+        }
+    };
+    let frame = |first_index, tokens| {
+        TaskBody::Tokens(Tokens {
+            first_index,
+            tokens,
+        })
+    };
+    let (mut bench, donor) = with_donor();
+    let (stream, prompt) = bench.streaming(&donor, ask);
+    let outputs = bench.hear(&donor, stream, &prompt, 1, frame(0, vec![likely()]));
+    let expected = AskUpdate::Delta {
+        index: 0,
+        text: "a".to_owned(),
+        tokens: vec![likely()],
+    };
+    assert!(updates(&outputs).contains(&expected), "{outputs:?}");
+    let outputs = bench.hear(&donor, stream, &prompt, 2, tokens(1, &[b"b"]));
+    let told = |output: &Output| matches!(output, Output::Notify(Event::Misbehaviour { .. }));
+    assert!(outputs.iter().any(told), "{outputs:?}");
 }
 
 #[test]

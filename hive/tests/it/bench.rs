@@ -6,9 +6,8 @@ use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::model::{Backend, ModelOffer};
-use thrum_protocol::task::{
-    Prompt, PromptInput, RefusalCode, Sampling, TaskBody, TaskMessage, Token,
-};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::{Prompt, PromptInput, RefusalCode, TaskBody, TaskMessage, Token};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{
     AskRequest, AskUpdate, Command, DonateLimits, Event, Path, Route, Snapshot,
@@ -179,6 +178,7 @@ impl Bench {
         self.command(Command::Donate(DonateLimits {
             slots,
             max_new_tokens: 100,
+            ..DonateLimits::default()
         }));
         self.engine_ready();
     }
@@ -288,6 +288,7 @@ pub(crate) fn token(piece: &[u8]) -> Token {
     Token {
         id: 1,
         piece: piece.to_vec(),
+        logprob: None,
     }
 }
 

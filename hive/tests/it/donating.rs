@@ -64,13 +64,31 @@ fn limits_out_of_reason_are_brought_within() {
     let limits = DonateLimits {
         slots: u32::MAX,
         max_new_tokens: 0,
+        share_percent: 0,
     };
     let kept = kept_choice(&[Command::Donate(limits)]);
     let text = String::from_utf8(kept).expect("it is JSON");
     assert!(
-        text.contains("\"slots\":8") && text.contains("\"maxNewTokens\":1"),
+        text.contains("\"slots\":8")
+            && text.contains("\"maxNewTokens\":1")
+            && text.contains("\"sharePercent\":5"),
         "{text}"
     );
+}
+
+#[test]
+fn the_engine_is_told_the_share_when_it_is_chosen_and_when_it_is_remembered() {
+    let limits = DonateLimits {
+        share_percent: 30,
+        ..DonateLimits::default()
+    };
+    let mut bench = Bench::new();
+    let outputs = bench.command(Command::Donate(limits));
+    assert!(outputs.contains(&Output::Share { percent: 30 }));
+    let kept = kept_choice(&[Command::Donate(limits)]);
+    let mut bench = Bench::with(1, true).0;
+    let outputs = load(&mut bench, StoreKey::Donation, Some(kept));
+    assert!(outputs.contains(&Output::Share { percent: 30 }));
 }
 
 fn kept_choice(commands: &[Command]) -> Vec<u8> {

@@ -106,10 +106,11 @@ fn any_command() -> impl Strategy<Value = Command> {
             })
         }),
         (0..12_u64).prop_map(|ask| Command::CancelAsk { ask }),
-        any::<[u32; 2]>().prop_map(|[slots, max_new_tokens]| {
+        any::<[u32; 3]>().prop_map(|[slots, max_new_tokens, share_percent]| {
             Command::Donate(DonateLimits {
                 slots,
                 max_new_tokens,
+                share_percent,
             })
         }),
         Just(Command::Finish),

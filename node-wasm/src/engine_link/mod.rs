@@ -112,6 +112,11 @@ impl EngineLink {
         );
     }
 
+    /// Computes jobs that are not `local` this much of the time; also in workers started later.
+    pub fn share(&self, percent: u32) {
+        self.wire.share(percent);
+    }
+
     /// Stops a job. Events of it that are already on their way still arrive.
     pub fn cancel(&self, job: u64) {
         self.wire.send(Order::Cancel { job }, None);

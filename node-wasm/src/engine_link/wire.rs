@@ -42,6 +42,8 @@ struct State {
     number: u64,
     /// the delay of the timer that was asked for while there was no worker
     wake_after: Option<Millis>,
+    /// of the time, for others; none where nobody said
+    share: Option<u32>,
 }
 
 struct Running {
@@ -74,6 +76,7 @@ impl Wire {
                 running: None,
                 number: 0,
                 wake_after: None,
+                share: None,
             }),
             on_event: RefCell::new(Some(Box::new(on_event))),
             later: RefCell::default(),
@@ -107,6 +110,12 @@ impl Wire {
         self.shared.send(Order::WakeAfter { delay }, None);
     }
 
+    /// As [`Wire::send`], and every later worker gets it too.
+    pub(super) fn share(&self, percent: u32) {
+        self.shared.state.borrow_mut().share = Some(percent);
+        self.shared.send(Order::Share { percent }, None);
+    }
+
     pub(super) fn terminate(&self) {
         let running = self.shared.state.borrow_mut().running.take();
         drop(running);
@@ -138,14 +147,14 @@ impl Shared {
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
         worker.set_onmessageerror(Some(on_message_error.as_ref().unchecked_ref()));
-        // A timer outlives the worker that kept it.
-        let timer = state
-            .wake_after
-            .map(|delay| (Order::WakeAfter { delay }, None));
+        // A timer and a share outlive the worker that kept them.
+        let timer = state.wake_after.map(|delay| Order::WakeAfter { delay });
+        let share = state.share.map(|percent| Order::Share { percent });
+        let kept = timer.into_iter().chain(share).map(|order| (order, None));
         state.running = Some(Running {
             worker,
             number,
-            waiting: Some(timer.into_iter().collect()),
+            waiting: Some(kept.collect()),
             _on_message: on_message,
             _on_error: on_error,
             _on_message_error: on_message_error,
@@ -310,6 +319,9 @@ fn refusal(order: &Order, why: &str) -> Option<EngineEvent> {
             reason: why.to_owned(),
         }),
         Order::Forget { model } => Some(EngineEvent::Forgotten { model: *model }),
-        Order::Cancel { .. } | Order::DestroyDevice | Order::WakeAfter { .. } => None,
+        Order::Cancel { .. }
+        | Order::DestroyDevice
+        | Order::Share { .. }
+        | Order::WakeAfter { .. } => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Answers that are asked anew.
 
 use super::*;
-use thrum_protocol::task::{PromptInput, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::Route;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -24,6 +25,7 @@ fn handed_on(pending: &mut Pending, deltas: &[&str]) -> Vec<Option<String>> {
     let delta = |text: &&str| AskUpdate::Delta {
         index: 0,
         text: (*text).to_owned(),
+        tokens: Vec::new(),
     };
     let updates = deltas.iter().map(delta);
     updates

@@ -6,7 +6,8 @@ use thrum_engine::generate::{self, Generation, GenerationParams, Step};
 use thrum_engine::model::Model;
 use thrum_engine::sampler::SamplerParams;
 use thrum_engine::tokenizer::{EncodeOptions, Tokenizer};
-use thrum_protocol::task::{ChatMessage, FinishReason, Prompt, PromptInput, Sampling, Token};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::{ChatMessage, FinishReason, Prompt, PromptInput, Token};
 
 /// The wire speaks of thousandths.
 const MILLI: f32 = 1_000.0;
@@ -97,7 +98,7 @@ impl Answer {
         prompt: &Prompt,
     ) -> Result<Self, EngineError> {
         let params = GenerationParams {
-            sampling: sampling(prompt.sampling),
+            sampling: sampling(&prompt.sampling),
             max_tokens: prompt.max_new_tokens as usize,
             stop: prompt.stop.clone(),
             ignore_eos: prompt.sampling.ignore_eos,
@@ -141,6 +142,7 @@ impl Answer {
             Step::Token(token) => Ok(Stepped::Token(Token {
                 id: token.id,
                 piece: token.bytes,
+                logprob: None,
             })),
         }
     }
@@ -181,7 +183,7 @@ fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-fn sampling(sampling: Sampling) -> SamplerParams {
+fn sampling(sampling: &Sampling) -> SamplerParams {
     SamplerParams {
         temperature: sampling.temperature_milli as f32 / MILLI,
         top_k: sampling.top_k,

@@ -8,6 +8,7 @@ use super::answer::{Answer, End, Language, Stepped};
 use super::clock::{now_ms, sleep};
 use super::load::Loaded;
 use super::messages::EngineEvent;
+use super::pace::Pacer;
 use std::collections::VecDeque;
 use thrum_engine::error::EngineError;
 use thrum_engine::gpu::GpuDevice;
@@ -128,6 +129,16 @@ impl Engine {
         !(self.running.is_empty() && self.waiting.is_empty())
     }
 
+    /// How long there is nothing to do because work for others has to wait, in ms.
+    pub(super) fn rest_ms(&self, pacer: &Pacer) -> f64 {
+        let mut local = (self.running.iter().map(|running| running.local))
+            .chain(self.waiting.iter().map(|waiting| waiting.local));
+        if local.any(|local| local) {
+            return 0.0;
+        }
+        pacer.rest_ms(now_ms())
+    }
+
     /// Takes a job, or says why not.
     pub(super) fn run(
         &mut self,
@@ -207,25 +218,31 @@ impl Engine {
         }
     }
 
-    /// Computes one slice of a prompt or one token of one answer.
+    /// Computes one slice of a prompt or one token of one answer; for others as `pacer` says.
     ///
     /// # Errors
     /// [`Lost`] when the device is gone, and every job with it.
-    pub(super) async fn step(&mut self, tell: &dyn Fn(EngineEvent)) -> Result<(), Lost> {
+    pub(super) async fn step(
+        &mut self,
+        pacer: &mut Pacer,
+        tell: &dyn Fn(EngineEvent),
+    ) -> Result<(), Lost> {
         self.admit(tell);
-        let next = self
-            .running
-            .iter()
-            .position(|running| running.local)
-            .unwrap_or(0);
+        let begun_ms = now_ms();
+        let next = match self.running.iter().position(|running| running.local) {
+            Some(local) => local,
+            None if pacer.rest_ms(begun_ms) > 0.0 => return Ok(()),
+            None => 0,
+        };
         let Some(mut running) = self.running.remove(next) else {
             return Ok(());
         };
-        match running
-            .answer
-            .step(&mut running.session, &self.language)
-            .await
-        {
+        let (answer, session) = (&mut running.answer, &mut running.session);
+        let stepped = answer.step(session, &self.language).await;
+        if !running.local {
+            pacer.worked(begun_ms, now_ms());
+        }
+        match stepped {
             Ok(Stepped::Ended(end)) => self.finish(running, &end, tell),
             Ok(Stepped::Read) => self.running.push_back(running),
             Ok(Stepped::Token(token)) => {

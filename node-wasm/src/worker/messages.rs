@@ -57,6 +57,11 @@ pub(crate) enum Order {
         /// whether the person at this page waits for it: served first
         local: bool,
     },
+    /// compute jobs that are not `local` this much of the time and no more
+    Share {
+        /// of the time while there is work of theirs
+        percent: u32,
+    },
     /// say `Wake` after a while; a later order replaces an earlier one
     WakeAfter {
         /// how long

@@ -19,6 +19,7 @@ mod jobs;
 mod load;
 mod machine;
 pub mod messages;
+pub(crate) mod pace;
 mod probe;
 mod serve;
 
@@ -92,6 +93,7 @@ fn refuse(order: &Order) {
         | Order::DestroyDevice
         | Order::Forget { .. }
         | Order::Load { .. }
+        | Order::Share { .. }
         | Order::WakeAfter { .. } => log_error(format!("too many orders waiting: {order:?}")),
     }
 }

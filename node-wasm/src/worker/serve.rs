@@ -1,15 +1,17 @@
 //! The worker's one loop: an order, or a slice of an answer, then the event loop's turn.
 
 use super::cache::ModelCache;
-use super::clock::Hop;
+use super::clock::{Hop, sleep};
 use super::error::LoadError;
 use super::jobs::{Engine, Lost};
 use super::load::{LoadRequest, Loaded, Loader};
 use super::messages::{EngineEvent, LossCause, Order};
+use super::pace::Pacer;
 use super::{Inbound, machine, probe};
 use futures::channel::mpsc::Receiver;
 use futures::{FutureExt as _, StreamExt as _, pin_mut, select_biased};
 use thrum_protocol::id::ModelId;
+use thrum_protocol::time::Millis;
 use thrum_protocol::view::LogLevel;
 
 /// What the worker finds around it.
@@ -44,12 +46,13 @@ pub(crate) async fn serve(
         surroundings,
         hop: Hop::new()?,
         engine: None,
+        pacer: Pacer::new(),
     };
     loop {
-        let inbound = if worker.engine.as_ref().is_some_and(Engine::has_work) {
-            worker.orders.next().now_or_never()
-        } else {
-            worker.idle().await
+        let inbound = match worker.rest_ms() {
+            Some(0.0) => worker.orders.next().now_or_never(),
+            Some(rest_ms) => worker.rest(rest_ms).await,
+            None => worker.idle().await,
         };
         match inbound {
             Some(Some(inbound)) => worker.take(inbound).await,
@@ -65,6 +68,7 @@ struct Worker<'a> {
     surroundings: Surroundings,
     hop: Hop,
     engine: Option<Engine>,
+    pacer: Pacer,
 }
 
 /// How an attempt to load a model ended.
@@ -78,6 +82,22 @@ enum Attempt {
 }
 
 impl Worker<'_> {
+    /// How long there is work that has to wait, in ms; none where there is no work.
+    fn rest_ms(&self) -> Option<f64> {
+        let engine = self.engine.as_ref().filter(|engine| engine.has_work())?;
+        Some(engine.rest_ms(&self.pacer))
+    }
+
+    /// Waits for an order, for this long at most.
+    async fn rest(&mut self, rest_ms: f64) -> Option<Option<Inbound>> {
+        let over = sleep(Millis(rest_ms.ceil() as u64)).fuse();
+        pin_mut!(over);
+        select_biased! {
+            inbound = self.orders.next() => Some(inbound),
+            () = over => None,
+        }
+    }
+
     /// The next order, or `Some(None)` when none will come, or `None` when the device was lost.
     async fn idle(&mut self) -> Option<Option<Inbound>> {
         let Some(engine) = &self.engine else {
@@ -120,6 +140,7 @@ impl Worker<'_> {
                 Some(engine) => engine.run(job, &prompt, local, self.tell),
                 None => refuse(job, self.tell),
             },
+            Order::Share { percent } => self.pacer.set(percent),
             // The timer is set where messages arrive.
             Order::WakeAfter { .. } => {}
         }
@@ -128,7 +149,7 @@ impl Worker<'_> {
     /// One slice of work, if there is any, and the event loop's turn.
     async fn step(&mut self) -> Result<(), LoadError> {
         if let Some(engine) = &mut self.engine
-            && let Err(Lost { reason }) = engine.step(self.tell).await
+            && let Err(Lost { reason }) = engine.step(&mut self.pacer, self.tell).await
         {
             self.lose(LossCause::EngineFailed, reason);
         }
@@ -159,6 +180,7 @@ impl Worker<'_> {
     async fn attempt(&mut self, request: &LoadRequest) -> Attempt {
         let tell = self.tell;
         let hop = &self.hop;
+        let pacer = &mut self.pacer;
         let loader = Loader {
             available_bytes: self.surroundings.available_bytes,
             tell,
@@ -188,6 +210,7 @@ impl Worker<'_> {
                     });
                 }
                 Some((Order::Run { job, .. }, _)) => refuse(job, tell),
+                Some((Order::Share { percent }, _)) => pacer.set(percent),
                 Some((Order::Forget { model }, _)) => forget(model, tell).await,
                 // There is no job and no device, and the timer is set where messages arrive.
                 Some((

@@ -6,7 +6,8 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::model::Backend;
-use thrum_protocol::task::{FinishReason, Prompt, PromptInput, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::{FinishReason, Prompt, PromptInput};
 use thrum_protocol::time::Millis;
 use web_sys::Blob;
 

@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 use thrum_protocol::advert::Advert;
 use thrum_protocol::id::{ModelId, TaskId};
 use thrum_protocol::limits::{
-    MAX_FRAME_BYTES, MAX_OFFERS, MAX_PIECE_BYTES, MAX_PROMPT_BYTES, MAX_RESUMED_TOKENS,
-    MAX_STOP_STRINGS, MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME,
+    MAX_FRAME_BYTES, MAX_LOGIT_BIASES, MAX_LOGPROB_TOKENS_PER_FRAME, MAX_OFFERS, MAX_PIECE_BYTES,
+    MAX_PROMPT_BYTES, MAX_RESUMED_TOKENS, MAX_SAFE_INTEGER, MAX_SCHEMA_BYTES, MAX_STOP_STRINGS,
+    MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME, MAX_TOP_LOGPROBS,
 };
+use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
 use thrum_protocol::signed::OpenError;
 use thrum_protocol::task::{
-    Prompt, PromptInput, Refusal, RefusalCode, Sampling, TaskBody, TaskMessage, Token, Tokens,
+    Alternative, Logprob, Prompt, PromptInput, Refusal, RefusalCode, TaskBody, TaskMessage, Token,
+    Tokens,
 };
 use thrum_protocol::time::Millis;
 
@@ -83,6 +86,9 @@ fn the_longest_prompt_fits_a_frame() {
     let mut prompt = prompt(PromptInput::Text(control));
     prompt.resumed = vec![u32::MAX; MAX_RESUMED_TOKENS];
     prompt.stop = vec!["\u{1}".repeat(128); MAX_STOP_STRINGS];
+    prompt.sampling.logit_bias = vec![bias(100_000); MAX_LOGIT_BIASES];
+    let schema = "\u{1}".repeat(MAX_SCHEMA_BYTES);
+    prompt.sampling.format = Some(AnswerFormat::JsonSchema(schema));
     let message = message(TaskBody::Prompt(prompt));
     let bytes = message.seal(&key(1));
     assert!(bytes.len() <= MAX_FRAME_BYTES, "{} bytes", bytes.len());
@@ -97,13 +103,31 @@ fn the_fullest_tokens_frame_fits() {
     let token = Token {
         id: u32::MAX,
         piece: vec![0xff; MAX_PIECE_BYTES],
+        logprob: None,
     };
-    let message = tokens_message(vec![token; MAX_TOKENS_PER_FRAME]);
-    let bytes = message.seal(&key(1));
-    assert_eq!(
-        TaskMessage::open(&bytes).expect("within the limits").1,
-        message
-    );
+    let other = Alternative {
+        id: u32::MAX,
+        piece: vec![0xff; MAX_PIECE_BYTES],
+        surprisal_micro: MAX_SAFE_INTEGER,
+    };
+    let likely = Token {
+        logprob: Some(Box::new(Logprob {
+            surprisal_micro: MAX_SAFE_INTEGER,
+            top: vec![other; MAX_TOP_LOGPROBS as usize],
+        })),
+        ..token.clone()
+    };
+    for tokens in [
+        vec![token; MAX_TOKENS_PER_FRAME],
+        vec![likely; MAX_LOGPROB_TOKENS_PER_FRAME],
+    ] {
+        let message = tokens_message(tokens);
+        let bytes = message.seal(&key(1));
+        assert_eq!(
+            TaskMessage::open(&bytes).expect("within the limits").1,
+            message
+        );
+    }
 }
 
 #[test]
@@ -221,14 +245,60 @@ fn fields_over_their_limits_are_named() {
     long.deadline_millis = Millis(1 << 40);
     over("deadline_millis", long.clone());
     long.deadline_millis = Millis(1);
-    long.sampling.top_p_milli = 1_001;
-    over("top_p_milli", long);
+    let sampling = |field, change: fn(&mut Sampling)| {
+        let mut over_limit = long.clone();
+        change(&mut over_limit.sampling);
+        over(field, over_limit);
+    };
+    sampling("top_p_milli", |it| it.top_p_milli = 1_001);
+    sampling("temperature_milli", |it| it.temperature_milli = 100_001);
+    sampling("min_p_milli", |it| it.min_p_milli = 1_001);
+    sampling("repetition_penalty_milli", |it| {
+        it.repetition_penalty_milli = 10_001;
+    });
+    sampling("frequency_penalty", |it| {
+        it.frequency_penalty = Shift::Less(2_001);
+    });
+    sampling("presence_penalty", |it| {
+        it.presence_penalty = Shift::More(2_001);
+    });
+    sampling("logit_bias", |it| it.logit_bias = vec![bias(100_001)]);
+    sampling("logit_bias", |it| {
+        it.logit_bias = vec![bias(1); MAX_LOGIT_BIASES + 1];
+    });
+    sampling("logprobs", |it| it.logprobs = Some(21));
+    sampling("format", |it| {
+        let schema = "x".repeat(MAX_SCHEMA_BYTES + 1);
+        it.format = Some(AnswerFormat::JsonSchema(schema));
+    });
     let piece = vec![0; MAX_PIECE_BYTES + 1];
-    over_limit("piece", &tokens_message(vec![Token { id: 0, piece }]));
     let token = Token {
         id: 0,
         piece: Vec::new(),
+        logprob: None,
     };
+    let long_token = Token {
+        piece: piece.clone(),
+        ..token.clone()
+    };
+    over_limit("piece", &tokens_message(vec![long_token]));
+    let likely = |piece: &[u8], count| {
+        let other = Alternative {
+            id: 0,
+            piece: piece.to_vec(),
+            surprisal_micro: 0,
+        };
+        let logprob = Logprob {
+            surprisal_micro: 0,
+            top: vec![other; count],
+        };
+        tokens_message(vec![Token {
+            logprob: Some(Box::new(logprob)),
+            ..token.clone()
+        }])
+    };
+    over_limit("piece", &likely(&piece, 1));
+    over_limit("top", &likely(b"", MAX_TOP_LOGPROBS as usize + 1));
     over_limit(
         "tokens",
         &tokens_message(vec![token; MAX_TOKENS_PER_FRAME + 1]),
@@ -256,6 +326,13 @@ fn adverts_over_their_limits_are_refused() {
     long.agent = "x".repeat(MAX_TEXT_BYTES + 1);
     let error = Advert::open(&long.seal(&key(1))).expect_err("too long an agent");
     assert!(matches!(error, OpenError::OverLimit { field: "agent", .. }));
+}
+
+fn bias(milli: u32) -> LogitBias {
+    LogitBias {
+        id: u32::MAX,
+        bias: Shift::More(milli),
+    }
 }
 
 fn over(field: &'static str, prompt: Prompt) {

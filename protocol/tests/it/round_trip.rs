@@ -23,10 +23,10 @@ proptest! {
     }
 
     #[test]
-    fn records_are_read_back(slots: u32, max_new_tokens: u32, jobs_done: u64, tokens_done: u64) {
+    fn records_are_read_back(slots: u32, max_new_tokens: u32, share_percent: u32, jobs_done: u64, tokens_done: u64) {
         let donation = DonationRecord {
             choice: DonationChoice::On,
-            limits: DonateLimits { slots, max_new_tokens },
+            limits: DonateLimits { slots, max_new_tokens, share_percent },
         };
         prop_assert_eq!(DonationRecord::from_bytes(&donation.to_bytes()), Some(donation));
         let contribution = ContributionRecord { jobs_done, tokens_done };

@@ -6,11 +6,15 @@ use proptest::prelude::*;
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
-use thrum_protocol::limits::{MAX_DEADLINE, MAX_NEW_TOKENS, MAX_SAFE_INTEGER};
+use thrum_protocol::limits::{
+    MAX_DEADLINE, MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI,
+    MAX_REPETITION_PENALTY_MILLI, MAX_SAFE_INTEGER, MAX_TOP_LOGPROBS,
+};
 use thrum_protocol::model::{Backend, ModelOffer};
+use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
 use thrum_protocol::task::{
-    Accept, ChatMessage, Done, FinishReason, Prompt, PromptInput, Refusal, RefusalCode, Role,
-    Sampling, TaskBody, TaskMessage, Token, Tokens,
+    Accept, Alternative, ChatMessage, Done, FinishReason, Logprob, Prompt, PromptInput, Refusal,
+    RefusalCode, Role, TaskBody, TaskMessage, Token, Tokens,
 };
 use thrum_protocol::time::Millis;
 
@@ -60,6 +64,8 @@ pub(crate) fn task_messages() -> Vec<(&'static str, TaskMessage)> {
             }),
         ),
         ("cancel", TaskBody::Cancel {}),
+        ("prompt_sampling", TaskBody::Prompt(sampling_prompt())),
+        ("tokens_logprobs", TaskBody::Tokens(likely_tokens())),
     ];
     let message = |(number, (name, body))| {
         let message = TaskMessage {
@@ -103,7 +109,7 @@ fn text_prompt() -> Prompt {
             top_k: 40,
             top_p_milli: 950,
             seed: MAX_SAFE_INTEGER,
-            ignore_eos: false,
+            ..Sampling::GREEDY
         },
         stop: vec!["\n".to_owned()],
         deadline_millis: Millis(30_000),
@@ -129,10 +135,76 @@ fn chat_prompt() -> Prompt {
     }
 }
 
+/// Every way of choosing a token at once.
+fn sampling_prompt() -> Prompt {
+    Prompt {
+        sampling: Sampling {
+            temperature_milli: 1_200,
+            top_k: 40,
+            top_p_milli: 900,
+            seed: 7,
+            ignore_eos: true,
+            min_p_milli: 50,
+            repetition_penalty_milli: 1_100,
+            frequency_penalty: Shift::More(500),
+            presence_penalty: Shift::Less(250),
+            logit_bias: vec![
+                LogitBias {
+                    id: 17,
+                    bias: Shift::Less(100_000),
+                },
+                LogitBias {
+                    id: 3,
+                    bias: Shift::More(1_500),
+                },
+            ],
+            logprobs: Some(2),
+            format: Some(AnswerFormat::JsonSchema(r#"{"type":"object"}"#.to_owned())),
+        },
+        ..chat_prompt()
+    }
+}
+
+fn likely_tokens() -> Tokens {
+    let other = |id, piece: &[u8], surprisal_micro| Alternative {
+        id,
+        piece: piece.to_vec(),
+        surprisal_micro,
+    };
+    let logprob = |surprisal_micro, top| {
+        Some(Box::new(Logprob {
+            surprisal_micro,
+            top,
+        }))
+    };
+    Tokens {
+        first_index: 3,
+        tokens: vec![
+            Token {
+                id: 7,
+                piece: b"gni".to_vec(),
+                logprob: logprob(
+                    693_147,
+                    vec![
+                        other(7, b"gni", 693_147),
+                        other(240, b"\xf0\x9f", 1_386_294),
+                    ],
+                ),
+            },
+            Token {
+                id: 2,
+                piece: Vec::new(),
+                logprob: logprob(0, Vec::new()),
+            },
+        ],
+    }
+}
+
 fn tokens() -> Tokens {
     let token = |id, piece: &[u8]| Token {
         id,
         piece: piece.to_vec(),
+        logprob: None,
     };
     Tokens {
         first_index: 3,
@@ -168,7 +240,16 @@ pub(crate) fn any_task_message() -> impl Strategy<Value = TaskMessage> {
 fn any_body() -> impl Strategy<Value = TaskBody> {
     let backend = prop_oneof![Just(Backend::Cpu), Just(Backend::Webgpu)];
     let refusal = || (any_code(), ".{0,60}").prop_map(|(code, message)| Refusal { code, message });
-    let token = (any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, piece)| Token { id, piece });
+    let token = (
+        any::<u32>(),
+        vec(any::<u8>(), 0..20),
+        option::of(any_logprob()),
+    )
+        .prop_map(|(id, piece, logprob)| Token {
+            id,
+            piece,
+            logprob: logprob.map(Box::new),
+        });
     let tokens = (any::<u32>(), vec(token, 0..10)).prop_map(|(first_index, tokens)| Tokens {
         first_index,
         tokens,
@@ -215,28 +296,12 @@ fn any_prompt() -> impl Strategy<Value = Prompt> {
         ".{0,200}".prop_map(PromptInput::Text),
         vec(message, 0..5).prop_map(PromptInput::Chat),
     ];
-    let sampling = (
-        0..=100_000_u32,
-        any::<u32>(),
-        0..=1_000_u32,
-        0..=MAX_SAFE_INTEGER,
-        any::<bool>(),
-    )
-        .prop_map(
-            |(temperature_milli, top_k, top_p_milli, seed, ignore_eos)| Sampling {
-                temperature_milli,
-                top_k,
-                top_p_milli,
-                seed,
-                ignore_eos,
-            },
-        );
     let rest = (0..=MAX_NEW_TOKENS, vec(".{0,20}", 0..8), 0..=MAX_DEADLINE.0);
     (
         any::<[u8; 32]>(),
         input,
         vec(any::<u32>(), 0..20),
-        sampling,
+        any_sampling(),
         rest,
     )
         .prop_map(
@@ -250,6 +315,73 @@ fn any_prompt() -> impl Strategy<Value = Prompt> {
                 deadline_millis: Millis(deadline),
             },
         )
+}
+
+fn any_logprob() -> impl Strategy<Value = Logprob> {
+    let micro = || 0..=MAX_SAFE_INTEGER;
+    let other =
+        (any::<u32>(), vec(any::<u8>(), 0..9), micro()).prop_map(|(id, piece, surprisal_micro)| {
+            Alternative {
+                id,
+                piece,
+                surprisal_micro,
+            }
+        });
+    (micro(), vec(other, 0..=MAX_TOP_LOGPROBS as usize)).prop_map(|(surprisal_micro, top)| {
+        Logprob {
+            surprisal_micro,
+            top,
+        }
+    })
+}
+
+/// Never minus zero, which is written as zero.
+fn any_shift(max: u32) -> impl Strategy<Value = Shift> {
+    prop_oneof![
+        (1..=max).prop_map(Shift::Less),
+        (0..=max).prop_map(Shift::More)
+    ]
+}
+
+fn any_sampling() -> impl Strategy<Value = Sampling> {
+    let draw = (
+        0..=100_000_u32,
+        any::<u32>(),
+        0..=1_000_u32,
+        0..=1_000_u32,
+        0..=MAX_SAFE_INTEGER,
+    );
+    let bias = (any::<u32>(), any_shift(MAX_LOGIT_BIAS_MILLI))
+        .prop_map(|(id, bias)| LogitBias { id, bias });
+    let penalties = (
+        0..=MAX_REPETITION_PENALTY_MILLI,
+        any_shift(MAX_PENALTY_MILLI),
+        any_shift(MAX_PENALTY_MILLI),
+        vec(bias, 0..9),
+    );
+    let format = prop_oneof![
+        Just(AnswerFormat::JsonObject),
+        ".{0,90}".prop_map(AnswerFormat::JsonSchema),
+    ];
+    let answer = (
+        any::<bool>(),
+        option::of(0..=MAX_TOP_LOGPROBS),
+        option::of(format),
+    );
+    (draw, penalties, answer).prop_map(|(draw, penalties, answer)| Sampling {
+        temperature_milli: draw.0,
+        top_k: draw.1,
+        top_p_milli: draw.2,
+        min_p_milli: draw.3,
+        seed: draw.4,
+        repetition_penalty_milli: penalties.0,
+        frequency_penalty: penalties.1,
+        presence_penalty: penalties.2,
+        logit_bias: penalties.3,
+        ignore_eos: answer.0,
+        logprobs: answer.1,
+        format: answer.2,
+    })
 }
 
 /// Any advert within the limits.

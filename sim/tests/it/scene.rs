@@ -1,7 +1,8 @@
 //! A small stage: a few donors and one asker, connected and settled.
 
 use thrum_protocol::limits::MAX_NEW_TOKENS;
-use thrum_protocol::task::{PromptInput, Sampling};
+use thrum_protocol::sampling::Sampling;
+use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskRequest, AskUpdate, Command, DonateLimits, Route};
 use thrum_sim::crowd::model;

@@ -101,6 +101,7 @@ fn a_limit_of_the_donor_cuts_the_answer_into_parts_that_fit_together() {
     let limits = thrum_protocol::view::DonateLimits {
         slots: 1,
         max_new_tokens: 16,
+        ..Default::default()
     };
     scene
         .world

@@ -13,6 +13,7 @@ fn delta(index: u32, text: &str) -> AskUpdate {
     AskUpdate::Delta {
         index,
         text: text.to_owned(),
+        tokens: Vec::new(),
     }
 }
 
