@@ -91,6 +91,12 @@ pub enum EngineError {
         /// Place in the answer, from 0.
         index: usize,
     },
+    /// No token may come next: what constrains the answer and the vocabulary have none in common.
+    #[error("no token of the vocabulary may be token {index} of the answer")]
+    NothingAllowed {
+        /// Place in the answer, from 0.
+        index: usize,
+    },
     /// A parameter of the request is out of range.
     #[error("{name} is {value}; it must be {expected}")]
     BadParameter {

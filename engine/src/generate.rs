@@ -108,7 +108,7 @@ impl Generation {
         resumed: &[u32],
         params: GenerationParams,
     ) -> Result<Self, EngineError> {
-        let sampler = Sampler::new(params.sampling)?;
+        let sampler = Sampler::new(params.sampling.clone())?;
         if params.max_tokens == 0 {
             return Err(EngineError::BadParameter {
                 name: "max_tokens",
@@ -128,6 +128,7 @@ impl Generation {
             });
         }
         let vocab_size = config.vocab_size;
+        sampler.check_vocabulary(vocab_size)?;
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocab_size) {
             return Err(EngineError::UnknownToken {
                 token: *token,
@@ -175,7 +176,7 @@ impl Generation {
         }
         let total = self.tokens.len();
         let end = total.min(self.n_read + MAX_BATCH);
-        let logits = model
+        let mut logits = model
             .forward(&self.tokens[self.n_read..end], self.n_read)
             .await?;
         if end < total {
@@ -183,7 +184,10 @@ impl Generation {
             return Ok(Step::Prefill { done: end, total });
         }
         let index = self.answer().len();
-        let id = self.sampler.sample(&logits, index)?;
+        let id = self
+            .sampler
+            .choose(&mut logits, &self.tokens, index, None)?
+            .id;
         self.n_read = end;
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);

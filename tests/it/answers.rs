@@ -101,9 +101,8 @@ fn params(max_tokens: usize, temperature: f32, seed: u64, ignore_eos: bool) -> G
     GenerationParams {
         sampling: SamplerParams {
             temperature,
-            top_k: 0,
-            top_p: 1.0,
             seed,
+            ..SamplerParams::GREEDY
         },
         max_tokens,
         stop: Vec::new(),

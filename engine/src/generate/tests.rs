@@ -6,12 +6,15 @@ use crate::gguf::{GgufReader, ReadOptions};
 use crate::synthetic::{EOS, SyntheticModel};
 use crate::weights::WeightStore;
 
-const SAMPLED: SamplerParams = SamplerParams {
-    temperature: 1.0,
-    top_k: 40,
-    top_p: 0.95,
-    seed: 7,
-};
+fn sampled() -> SamplerParams {
+    SamplerParams {
+        temperature: 1.0,
+        top_k: 40,
+        top_p: 0.95,
+        seed: 7,
+        ..SamplerParams::GREEDY
+    }
+}
 
 fn load(spec: &SyntheticModel) -> (Model, Tokenizer) {
     let mut reader = GgufReader::new(ReadOptions {
@@ -31,7 +34,7 @@ fn load(spec: &SyntheticModel) -> (Model, Tokenizer) {
 
 fn params(max_tokens: usize) -> GenerationParams {
     GenerationParams {
-        sampling: SAMPLED,
+        sampling: sampled(),
         max_tokens,
         stop: Vec::new(),
         ignore_eos: true,
@@ -136,7 +139,9 @@ fn a_long_prompt_is_read_in_slices() {
         for (pos, token) in prompt.iter().enumerate() {
             logits = pollster::block_on(model.forward(&[*token], pos)).expect("a good batch");
         }
-        Sampler::new(SAMPLED).and_then(|sampler| sampler.sample(&logits, 0))
+        let sampler = Sampler::new(sampled()).expect("good parameters");
+        let choice = sampler.choose(&mut logits, &prompt, 0, None);
+        choice.map(|choice| choice.id)
     };
     assert_eq!(by_hand, Ok(heard.ids[0]));
 }
@@ -174,15 +179,14 @@ fn an_answer_ends_at_the_end_token() {
     let ends = |seed| {
         let sampling = SamplerParams {
             seed,
-            top_k: 0,
-            top_p: 1.0,
             temperature: 2.0,
+            ..SamplerParams::GREEDY
         };
         let going_on = answer(
             &prompt,
             &[],
             GenerationParams {
-                sampling,
+                sampling: sampling.clone(),
                 ..params(100)
             },
         );
@@ -254,7 +258,7 @@ fn refuses_bad_requests_by_name() {
     assert!(refused(&[0], &[], params(0)).is_some_and(bad("max_tokens")));
     let hot = SamplerParams {
         temperature: 9.0,
-        ..SAMPLED
+        ..sampled()
     };
     let hot = GenerationParams {
         sampling: hot,

@@ -189,5 +189,6 @@ fn sampling(sampling: &Sampling) -> SamplerParams {
         top_k: sampling.top_k,
         top_p: sampling.top_p_milli as f32 / MILLI,
         seed: sampling.seed,
+        ..SamplerParams::GREEDY
     }
 }
