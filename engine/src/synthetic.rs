@@ -3,6 +3,10 @@
 //! The vocabulary is the byte alphabet, then a beginning-of-text token, then unused ones: the
 //! shape of Thrum's default model.
 
+mod mix;
+
+pub use mix::{Mix, MixContext};
+
 use crate::ModelConfig;
 use crate::quant::{Format, quantize};
 use crate::weights::Slot;
@@ -214,8 +218,13 @@ impl SyntheticModel {
 
     /// The file.
     pub fn gguf(&self) -> Vec<u8> {
+        self.gguf_as(Mix::One(self.format))
+    }
+
+    /// The file with its matrices stored as `mix` says, whatever [`SyntheticModel::format`] is.
+    pub fn gguf_as(&self, mix: Mix) -> Vec<u8> {
         let mut writer = self.metadata();
-        self.add_tensors(&mut writer);
+        self.add_tensors_as(&mut writer, mix);
         writer.finish()
     }
 
@@ -229,14 +238,22 @@ impl SyntheticModel {
 
     /// Adds every tensor, in the order of [`Slot::all`].
     pub fn add_tensors(&self, writer: &mut GgufWriter) {
+        self.add_tensors_as(writer, Mix::One(self.format));
+    }
+
+    fn add_tensors_as(&self, writer: &mut GgufWriter, mix: Mix) {
         let config = self.config();
         for (n, slot) in Slot::all(&config).enumerate() {
             let (rows, cols) = slot.shape(&config);
-            let whole_blocks = cols % self.format.block_len() == 0;
-            let format = if slot.is_norm() || !whole_blocks {
+            let context = MixContext {
+                cols,
+                n_layers: self.n_layers,
+                tied_output: self.tied_output,
+            };
+            let format = if slot.is_norm() {
                 Format::F32
             } else {
-                self.format
+                mix.format(&slot.name(), context)
             };
             let mut random = Random(self.seed.wrapping_add(n as u64));
             // The variance of a sum over `cols` stays about 1; gains stay about 1.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::quant::Format;
-use crate::synthetic::{GgufWriter, SyntheticModel};
+use crate::quant::{Format, dequantize};
+use crate::synthetic::{GgufWriter, Mix, SyntheticModel};
 use crate::weights::{Slot, WeightStore, Weights};
 
 /// Small enough to be read at every length and with every bit flipped.
@@ -79,9 +79,51 @@ fn reads_a_good_file_in_any_pieces() {
         let file = spec.gguf();
         let (header, whole) = read(&file, file.len(), OPTIONS).expect("a good file");
         assert_eq!(header.config, spec.config());
-        for chunk_bytes in [1, 7, 33, 34, 1_000] {
+        for chunk_bytes in [7, 33, 34, 211, 1_000] {
             let (_, pieces) = read(&file, chunk_bytes, OPTIONS).expect("a good file");
             assert_eq!(pieces, whole, "{format:?} in chunks of {chunk_bytes}");
+        }
+    }
+}
+
+#[test]
+fn reads_a_file_of_many_formats() {
+    let spec = SyntheticModel {
+        n_layers: 9,
+        dim: 256,
+        ffn_dim: 320,
+        ..TINY
+    };
+    let (_, weights) = read(&spec.gguf_as(Mix::Q4_K_M), 10_007, OPTIONS).expect("a good file");
+    let plain = read(&spec.gguf_as(Mix::One(Format::F32)), 10_007, OPTIONS).expect("a good file");
+    let formats = |layer: usize| {
+        let layer = &weights.layers[layer];
+        [&layer.attn_q, &layer.attn_v, &layer.ffn_up, &layer.ffn_down].map(|it| it.format)
+    };
+    assert_eq!(
+        formats(0),
+        [Format::Q4_K, Format::Q6_K, Format::Q4_K, Format::Q8_0]
+    );
+    assert_eq!(
+        formats(1),
+        [Format::Q4_K, Format::Q4_K, Format::Q4_K, Format::Q5_0]
+    );
+    for (mixed, plain) in weights.layers.iter().zip(&plain.1.layers) {
+        for (mixed, plain) in [
+            (&mixed.attn_q, &plain.attn_q),
+            (&mixed.ffn_down, &plain.ffn_down),
+        ] {
+            let mut found = vec![0.0; mixed.rows * mixed.cols];
+            let mut expected = found.clone();
+            dequantize(mixed.format, &mixed.bytes, &mut found);
+            dequantize(plain.format, &plain.bytes, &mut expected);
+            let error: f32 = found
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).powi(2))
+                .sum();
+            let size: f32 = expected.iter().map(|it| it.powi(2)).sum();
+            assert!(error < 0.01 * size, "{:?}", mixed.format);
         }
     }
 }
