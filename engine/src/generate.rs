@@ -11,7 +11,7 @@
 use crate::error::EngineError;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
-use crate::sampler::{Sampler, SamplerParams};
+use crate::sampler::{Choice, Logprobs, Sampler, SamplerParams};
 use crate::text::TextStream;
 use crate::tokenizer::Tokenizer;
 
@@ -29,7 +29,7 @@ pub struct GenerationParams {
 }
 
 /// A token of the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenEvent {
     /// Its place in the answer, from 0, resumed tokens counted.
     pub index: usize,
@@ -39,6 +39,8 @@ pub struct TokenEvent {
     pub bytes: Vec<u8>,
     /// Text that became certain with it; empty while a character or a stop string may be open.
     pub text: String,
+    /// What the model thought of it; where [`SamplerParams::logprobs`] asks.
+    pub logprobs: Option<Logprobs>,
 }
 
 /// Why an answer ended.
@@ -62,7 +64,7 @@ pub struct Finish {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub enum Step {
     /// The answer has ended.
@@ -184,10 +186,9 @@ impl Generation {
             return Ok(Step::Prefill { done: end, total });
         }
         let index = self.answer().len();
-        let id = self
-            .sampler
-            .choose(&mut logits, &self.tokens, index, None)?
-            .id;
+        let Choice { id, logprobs } =
+            self.sampler
+                .choose(&mut logits, &self.tokens, index, None)?;
         self.n_read = end;
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
@@ -205,6 +206,7 @@ impl Generation {
             id,
             bytes,
             text,
+            logprobs,
         }))
     }
 

@@ -18,7 +18,7 @@ pub mod worker;
 use golden::{Golden, MODEL};
 use rig::{Outcome, Rig, endless, prompt, sha256, url_of};
 use thrum_protocol::model::Backend;
-use thrum_protocol::sampling::Sampling;
+use thrum_protocol::sampling::{LogitBias, Sampling, Shift};
 use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use worker::Surroundings;
@@ -130,6 +130,62 @@ async fn a_seeded_answer_goes_on_from_any_token() {
         let rest = rig.answer(&seeded).await;
         assert_eq!(rest.ids, whole.ids[cut..], "from token {cut}");
         assert_eq!(rest.finish_reason, whole.finish_reason);
+    }
+}
+
+/// Of a greedy answer the chosen token is the likeliest, and all probabilities are below one.
+#[wasm_bindgen_test]
+async fn log_probabilities_come_with_each_token() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let mut asked = prompt("cat>tac;dog>god;bird", 8);
+    let plain = rig.answer(&asked).await;
+    asked.sampling.logprobs = Some(3);
+    rig.run(1, &asked, true);
+    let events = rig
+        .until(|event| matches!(event, EngineEvent::Done { job: 1, .. }))
+        .await;
+    assert_eq!(Outcome::of(1, &events), plain);
+    let mut seen = 0;
+    for event in &events {
+        let EngineEvent::Tokens { tokens, .. } = event else {
+            continue;
+        };
+        for token in tokens {
+            let told = token.logprob.as_ref().expect("each token has it");
+            assert_eq!((told.top.len(), told.top[0].id), (3, token.id));
+            assert_eq!(told.top[0].piece, token.piece);
+            assert_eq!(told.top[0].surprisal_micro, told.surprisal_micro);
+            assert!(told.top.is_sorted_by_key(|other| other.surprisal_micro));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, plain.ids.len());
+}
+
+/// Each way of changing the choice changes this one.
+#[wasm_bindgen_test]
+async fn every_parameter_of_sampling_reaches_the_engine() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let mut base = endless("aaaa", 24);
+    base.sampling.temperature_milli = 2_000;
+    base.sampling.seed = 5;
+    let plain = rig.answer(&base).await;
+    let banned = plain.ids[0];
+    let changes: [(&str, &dyn Fn(&mut Sampling)); 6] = [
+        ("min_p", &|it| it.min_p_milli = 1_000),
+        ("repetition", &|it| it.repetition_penalty_milli = 10_000),
+        ("frequency", &|it| it.frequency_penalty = Shift::More(2_000)),
+        ("presence", &|it| it.presence_penalty = Shift::More(2_000)),
+        ("bias", &|it| {
+            let bias = Shift::Less(100_000);
+            it.logit_bias = vec![LogitBias { id: banned, bias }];
+        }),
+        ("top_k", &|it| it.top_k = 1),
+    ];
+    for (name, change) in changes {
+        let mut changed = base.clone();
+        change(&mut changed.sampling);
+        assert_ne!(rig.answer(&changed).await.ids, plain.ids, "{name}");
     }
 }
 

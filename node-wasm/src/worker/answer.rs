@@ -4,13 +4,19 @@ use thrum_engine::chat::{self, ChatContext, ChatError, Message};
 use thrum_engine::error::EngineError;
 use thrum_engine::generate::{self, Generation, GenerationParams, Step};
 use thrum_engine::model::Model;
-use thrum_engine::sampler::SamplerParams;
+use thrum_engine::sampler::{DEFAULT_REPETITION_WINDOW, Logprobs, SamplerParams};
 use thrum_engine::tokenizer::{EncodeOptions, Tokenizer};
-use thrum_protocol::sampling::Sampling;
-use thrum_protocol::task::{ChatMessage, FinishReason, Prompt, PromptInput, Token};
+use thrum_protocol::limits::MAX_SAFE_INTEGER;
+use thrum_protocol::sampling::{LogitBias, Sampling};
+use thrum_protocol::task::{
+    Alternative, ChatMessage, FinishReason, Logprob, Prompt, PromptInput, Token,
+};
 
 /// The wire speaks of thousandths.
 const MILLI: f32 = 1_000.0;
+
+/// And of millionths where logarithms are meant.
+const MICRO: f64 = 1e6;
 
 /// What turns text into tokens and back.
 pub(super) struct Language {
@@ -98,7 +104,7 @@ impl Answer {
         prompt: &Prompt,
     ) -> Result<Self, EngineError> {
         let params = GenerationParams {
-            sampling: sampling(&prompt.sampling),
+            sampling: sampling(&prompt.sampling)?,
             max_tokens: prompt.max_new_tokens as usize,
             stop: prompt.stop.clone(),
             ignore_eos: prompt.sampling.ignore_eos,
@@ -142,7 +148,7 @@ impl Answer {
             Step::Token(token) => Ok(Stepped::Token(Token {
                 id: token.id,
                 piece: token.bytes,
-                logprob: None,
+                logprob: token.logprobs.map(|it| Box::new(logprob(language, &it))),
             })),
         }
     }
@@ -183,12 +189,49 @@ fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-fn sampling(sampling: &Sampling) -> SamplerParams {
-    SamplerParams {
+/// What the engine is asked for.
+///
+/// # Errors
+/// [`EngineError::BadParameter`] for what this engine cannot do.
+fn sampling(sampling: &Sampling) -> Result<SamplerParams, EngineError> {
+    if let Some(format) = &sampling.format {
+        return Err(EngineError::BadParameter {
+            name: "response_format",
+            value: format!("{format:?}"),
+            expected: "absent: this engine cannot hold answers to a format".to_owned(),
+        });
+    }
+    let bias = |it: &LogitBias| (it.id, it.bias.value());
+    Ok(SamplerParams {
         temperature: sampling.temperature_milli as f32 / MILLI,
         top_k: sampling.top_k,
         top_p: sampling.top_p_milli as f32 / MILLI,
+        min_p: sampling.min_p_milli as f32 / MILLI,
+        repetition_penalty: sampling.repetition_penalty_milli as f32 / MILLI,
+        repetition_window: DEFAULT_REPETITION_WINDOW,
+        frequency_penalty: sampling.frequency_penalty.value(),
+        presence_penalty: sampling.presence_penalty.value(),
+        logit_bias: sampling.logit_bias.iter().map(bias).collect(),
         seed: sampling.seed,
-        ..SamplerParams::GREEDY
+        // The wire's limit is below 256.
+        logprobs: sampling.logprobs.map(|top| top as u8),
+    })
+}
+
+fn logprob(language: &Language, told: &Logprobs) -> Logprob {
+    let top = told.top.iter().map(|(id, logprob)| Alternative {
+        id: *id,
+        piece: language.tokenizer.piece(*id).to_vec(),
+        surprisal_micro: surprisal_micro(*logprob),
+    });
+    Logprob {
+        surprisal_micro: surprisal_micro(told.chosen),
+        top: top.collect(),
     }
+}
+
+/// Rounding may lift a certain token's logarithm above 0; what cannot be is cut to what JSON holds.
+fn surprisal_micro(logprob: f32) -> u64 {
+    let micro = (-f64::from(logprob) * MICRO).round().max(0.0);
+    (micro as u64).min(MAX_SAFE_INTEGER)
 }
