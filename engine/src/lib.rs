@@ -13,6 +13,7 @@
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from `libm`, never from the platform.
 
+pub mod adapter;
 pub mod chat;
 pub mod config;
 pub mod cpu;
@@ -26,6 +27,7 @@ pub mod model;
 pub mod quant;
 pub mod reference;
 pub mod rope;
+pub mod safetensors;
 pub mod sampler;
 pub mod synthetic;
 pub mod text;

@@ -15,9 +15,11 @@ mod header;
 mod layout;
 mod metadata;
 mod stream;
+mod whole;
 
 pub use error::GgufError;
 pub use metadata::{Metadata, Numbers, Value};
+pub(crate) use whole::WholeFile;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
