@@ -5,12 +5,11 @@
 use std::error::Error;
 use std::time::Instant;
 
-use thrum_engine::EngineError;
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::gguf::{GgufReader, ReadOptions};
 use thrum_engine::gpu::{GpuDevice, GpuModel, GpuOptions, GpuUpload};
 use thrum_engine::memory::MAX_BATCH;
-use thrum_engine::reference::ReferenceModel;
+use thrum_engine::model::{Backend, Model};
 use thrum_engine::weights::WeightStore;
 
 /// positions; enough for the prompt and the answer that are timed.
@@ -36,19 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} layers of {}, {n_tokens} tokens",
         config.n_layers, config.dim
     );
-    let mut reference = ReferenceModel::new(config.clone(), &weights);
-    report("reference", n_tokens, |tokens, pos| {
-        reference.forward(tokens, pos)
-    })?;
-    let mut cpu = CpuModel::new(config, weights);
-    report("cpu", n_tokens, |tokens, pos| cpu.forward(tokens, pos))?;
+    report("cpu", n_tokens, CpuModel::new(config, weights).into())?;
     match pollster::block_on(GpuDevice::request(GpuOptions::default())) {
         Ok(device) => {
             println!("gpu is {}", device.adapter().name);
-            let mut gpu = upload(&device, &file, options)?;
-            report("gpu", n_tokens, |tokens, pos| {
-                pollster::block_on(gpu.forward(tokens, pos))
-            })
+            report("gpu", n_tokens, upload(&device, &file, options)?.into())
         }
         Err(error) => {
             println!("       gpu: skipped, {error}");
@@ -69,24 +60,22 @@ fn upload(
     Ok(pollster::block_on(upload.into_model())?)
 }
 
-type Forward<'a> = &'a mut dyn FnMut(&[u32], usize) -> Result<Vec<f32>, EngineError>;
-
-fn report(
-    path: &str,
-    n_tokens: usize,
-    mut forward: impl FnMut(&[u32], usize) -> Result<Vec<f32>, EngineError>,
-) -> Result<(), Box<dyn Error>> {
-    let prefill = per_second(n_tokens, MAX_BATCH, &mut forward)?;
-    let decode = per_second(n_tokens, 1, &mut forward)?;
-    println!("{path:>10}: prefill {prefill:.0} tok/s, decode {decode:.0} tok/s");
+fn report(path: &str, n_tokens: usize, backend: Backend) -> Result<(), Box<dyn Error>> {
+    let mut model = Model::new(backend, CONTEXT);
+    let prefill = per_second(&mut model, n_tokens, MAX_BATCH)?;
+    let decode = per_second(&mut model, n_tokens, 1)?;
+    println!("{path:>10}: prefill {prefill:.0} tok/s, decode {decode:.1} tok/s");
     Ok(())
 }
 
-fn per_second(n_tokens: usize, batch: usize, forward: Forward<'_>) -> Result<f64, Box<dyn Error>> {
+fn per_second(model: &mut Model, n_tokens: usize, batch: usize) -> Result<f64, Box<dyn Error>> {
     let tokens = vec![0_u32; n_tokens];
+    let id = model.open()?;
     let start = Instant::now();
-    for (n, tokens) in tokens.chunks(batch).enumerate() {
-        forward(tokens, n * batch)?;
+    for tokens in tokens.chunks(batch) {
+        pollster::block_on(model.read(id, tokens))?;
     }
-    Ok(n_tokens as f64 / start.elapsed().as_secs_f64())
+    let elapsed = start.elapsed().as_secs_f64();
+    model.close(id);
+    Ok(n_tokens as f64 / elapsed)
 }

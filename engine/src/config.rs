@@ -1,6 +1,10 @@
-//! The sizes and constants of a llama-architecture model, read from GGUF metadata and checked.
+//! The sizes and constants of a model, read from GGUF metadata and checked.
 
+use std::collections::BTreeSet;
+
+use crate::arch::{Architecture, Facts, PairOrder};
 use crate::gguf::{GgufError, Metadata};
+use crate::weights::{LayerSlot, Slot};
 
 /// layers; four times the deepest llama published (126 in the 405 B model).
 const MAX_LAYERS: u64 = 512;
@@ -20,9 +24,49 @@ pub(crate) const MAX_VOCAB: usize = 1 << 19;
 /// positions; the longest context that llama models state.
 const MAX_CONTEXT: u64 = 1 << 24;
 
-/// What a llama-architecture model is made of.
+/// kinds of text that BERT tells apart where the file does not say: first and second sentence.
+const DEFAULT_TOKEN_TYPES: usize = 2;
+
+/// kinds of text; far more than any model has.
+const MAX_TOKEN_TYPES: u64 = 64;
+
+/// How positions turn the channels of a head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeConfig {
+    /// Channels of each head that are rotated; even, at most `head_dim`.
+    pub dim: usize,
+    /// Which of them go together.
+    pub order: PairOrder,
+    /// Base of the rotation frequencies.
+    pub base: f32,
+    /// The same, in layers that see a window only.
+    pub local_base: f32,
+    /// Frequencies are divided by this (linear scaling).
+    pub divisor: f32,
+    /// The same, in layers that see a window only.
+    pub local_divisor: f32,
+    /// Cosines and sines are multiplied by this (LongRoPE).
+    pub magnitude: f32,
+    /// Divisors of the frequencies, one for each pair, if the file has any.
+    pub factors: Option<Slot>,
+}
+
+/// How the hidden states of a text become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The state of the first token.
+    First,
+    /// The state of the last token.
+    Last,
+    /// The mean of all.
+    Mean,
+}
+
+/// What a model is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
+    /// `general.architecture`.
+    pub architecture: Architecture,
     /// `general.name`, or empty.
     pub name: String,
     /// Transformer blocks.
@@ -39,110 +83,121 @@ pub struct ModelConfig {
     pub ffn_dim: usize,
     /// Token ids.
     pub vocab_size: usize,
-    /// Positions the KV cache is sized for: the file's `context_length` or the caller's cap.
+    /// Positions that a sequence holds: the file's `context_length` or the caller's cap.
     pub context_len: usize,
-    /// Channels of each head that are rotated; even, at most `head_dim`.
-    /// Pairs are neighbours, `(2i, 2i + 1)`, as GGUF's llama architecture stores them.
-    pub rope_dim: usize,
-    /// Base of the rotation frequencies.
-    pub rope_base: f32,
-    /// Added to the mean square inside RMSNorm.
+    /// Positions that the model was trained for, whatever the caller's cap.
+    pub trained_context: usize,
+    /// Rows of the token type embedding, where there is one.
+    pub n_token_types: usize,
+    /// The rotation; none for learned positions.
+    pub rope: Option<RopeConfig>,
+    /// Added under the root of every norm.
     pub norm_eps: f32,
+    /// Embeddings are multiplied by this.
+    pub embedding_scale: f32,
+    /// Products of queries and keys are multiplied by this.
+    pub attention_scale: f32,
+    /// Scores become `cap * tanh(score / cap)`.
+    pub attention_softcap: Option<f32>,
+    /// Logits become `cap * tanh(logit / cap)`.
+    pub logit_softcap: Option<f32>,
+    /// Positions that a layer with a window sees, its own included.
+    pub window: Option<usize>,
+    /// Of so many layers the last sees everything.
+    pub window_period: usize,
+    /// How an embedding is made; none for models that only continue text.
+    pub pooling: Option<Pooling>,
+    /// Tensors outside the blocks that the file has, in the order of reading.
+    pub slots: Vec<Slot>,
+    /// Tensors that every block has, in the order of reading.
+    pub layer_slots: Vec<LayerSlot>,
     /// True when the logits are taken with the token embedding (there is no `output.weight`).
     pub tied_output: bool,
 }
 
 impl ModelConfig {
-    /// Reads the configuration; `vocab_size` and `tied_output` come from the tensors.
+    /// Reads the configuration; `vocab_size` and what is there come from the tensors.
     ///
     /// # Errors
     /// Names the key that is missing, of the wrong type, out of range, or not supported.
     pub(crate) fn from_metadata(
         metadata: &Metadata,
         vocab_size: usize,
-        tied_output: bool,
+        present: &BTreeSet<Slot>,
         max_context: usize,
     ) -> Result<Self, GgufError> {
-        let architecture = metadata.text("general.architecture")?;
-        if architecture != "llama" {
-            return Err(GgufError::UnknownArchitecture {
-                name: architecture.to_owned(),
-            });
-        }
-        refuse_unsupported(metadata)?;
-        let dim = size(metadata, "llama.embedding_length", MAX_DIM)?;
-        let n_heads = size(metadata, "llama.attention.head_count", MAX_HEADS)?;
-        let n_kv_heads =
-            optional_size(metadata, "llama.attention.head_count_kv", MAX_HEADS)?.unwrap_or(n_heads);
-        let head_dim = match optional_size(metadata, "llama.attention.key_length", MAX_DIM)? {
-            Some(head_dim) => head_dim,
-            None if dim % n_heads == 0 => dim / n_heads,
-            None => {
-                return Err(bad(
-                    "llama.attention.head_count",
-                    n_heads,
-                    "divides the width",
-                ));
-            }
-        };
-        let rope_dim =
-            optional_size(metadata, "llama.rope.dimension_count", MAX_DIM)?.unwrap_or(head_dim);
-        let value_dim =
-            optional_size(metadata, "llama.attention.value_length", MAX_DIM)?.unwrap_or(head_dim);
-        if n_heads % n_kv_heads != 0 {
-            return Err(bad(
-                "llama.attention.head_count_kv",
-                n_kv_heads,
-                "divides the head count",
-            ));
-        }
-        if head_dim % 2 != 0 || (n_heads * head_dim) as u64 > MAX_DIM {
-            return Err(bad(
-                "llama.attention.key_length",
-                head_dim,
-                "even and of sane size",
-            ));
-        }
-        if value_dim != head_dim {
-            return Err(bad(
-                "llama.attention.value_length",
-                value_dim,
-                "equal to key_length",
-            ));
-        }
-        if rope_dim % 2 != 0 || rope_dim > head_dim {
-            return Err(bad(
-                "llama.rope.dimension_count",
-                rope_dim,
-                "even and within a head",
-            ));
-        }
+        let name = metadata.text("general.architecture")?;
+        let facts = Facts::of(name).ok_or_else(|| GgufError::UnknownArchitecture {
+            name: name.to_owned(),
+        })?;
+        let keys = Keys { metadata, facts };
+        keys.refuse_unsupported()?;
+        let dim = keys.size("embedding_length", MAX_DIM)?;
+        let n_layers = keys.size("block_count", MAX_LAYERS)?;
+        let n_heads = keys.size("attention.head_count", MAX_HEADS)?;
+        let n_kv_heads = keys
+            .optional_size("attention.head_count_kv", MAX_HEADS)?
+            .unwrap_or(n_heads);
+        let head_dim = keys.head_dim(dim, n_heads, n_kv_heads)?;
+        let trained_context = keys.size("context_length", MAX_CONTEXT)?;
+        let context_len = trained_context.min(max_context);
+        let layer_slots = layer_slots(facts, present, n_layers)?;
+        let slots = slots(facts, present)?;
+        let wide = facts.wide_scale_layers == Some(n_layers);
+        let scale_dim = if wide { dim / n_heads } else { head_dim };
         let config = Self {
+            architecture: facts.architecture,
             name: metadata
                 .optional_text("general.name")?
                 .unwrap_or_default()
                 .to_owned(),
-            n_layers: size(metadata, "llama.block_count", MAX_LAYERS)?,
+            n_layers,
             dim,
             n_heads,
             n_kv_heads,
             head_dim,
-            ffn_dim: size(metadata, "llama.feed_forward_length", MAX_FFN_DIM)?,
+            ffn_dim: keys.size("feed_forward_length", MAX_FFN_DIM)?,
             vocab_size,
-            context_len: size(metadata, "llama.context_length", MAX_CONTEXT)?.min(max_context),
-            rope_dim,
-            rope_base: float_between(metadata, "llama.rope.freq_base", 10_000.0, 1.0, 1e12)?,
-            norm_eps: norm_eps(metadata)?,
-            tied_output,
+            context_len,
+            trained_context,
+            n_token_types: n_token_types(metadata)?,
+            rope: keys.rope(head_dim, context_len, present)?,
+            norm_eps: keys.norm_eps()?,
+            embedding_scale: match facts.scaled_embedding {
+                true => libm::sqrt(dim as f64) as f32,
+                false => 1.0,
+            },
+            attention_scale: (1.0 / libm::sqrt(scale_dim as f64)) as f32,
+            attention_softcap: keys.softcap("attn_logit_softcapping")?,
+            logit_softcap: keys.softcap("final_logit_softcapping")?,
+            window: match facts.window_period {
+                Some(_) => keys.optional_size("attention.sliding_window", MAX_CONTEXT)?,
+                None => None,
+            },
+            window_period: match facts.window_period {
+                Some(period) => keys
+                    .optional_size("attention.sliding_window_pattern", MAX_LAYERS)?
+                    .unwrap_or(period),
+                None => 1,
+            },
+            pooling: keys.pooling()?,
+            tied_output: !slots.contains(&Slot::Output),
+            slots,
+            layer_slots,
         };
-        match metadata.optional_uint("llama.vocab_size")? {
+        match keys.optional_uint("vocab_size")? {
             Some(stated) if stated != vocab_size as u64 => Err(bad(
-                "llama.vocab_size",
+                &keys.key("vocab_size"),
                 stated,
                 "the rows of the token embedding",
             )),
             Some(_) | None => Ok(config),
         }
+    }
+
+    /// The architecture's row of facts.
+    pub fn facts(&self) -> &'static Facts {
+        self.architecture.facts()
     }
 
     /// Channels of all query heads together.
@@ -160,6 +215,22 @@ impl ModelConfig {
         self.n_heads / self.n_kv_heads
     }
 
+    /// Positions that layer `layer` sees at most, its own included; none for all.
+    pub fn window_of(&self, layer: usize) -> Option<usize> {
+        let sees_all = (layer + 1).is_multiple_of(self.window_period);
+        self.window.filter(|_| !sees_all)
+    }
+
+    /// Whether every block has `slot`.
+    pub fn has(&self, slot: LayerSlot) -> bool {
+        self.layer_slots.contains(&slot)
+    }
+
+    /// Whether tokens see only those before them, so that a text can be continued.
+    pub fn is_causal(&self) -> bool {
+        self.facts().causal
+    }
+
     /// Bytes of keys and values, in f32, for `context_len` positions.
     pub fn kv_bytes(&self) -> u64 {
         let floats = 2 * self.n_layers as u64 * self.context_len as u64 * self.kv_dim() as u64;
@@ -167,64 +238,242 @@ impl ModelConfig {
     }
 }
 
-/// What would change the arithmetic and is not implemented is refused, never skipped.
-fn refuse_unsupported(metadata: &Metadata) -> Result<(), GgufError> {
-    if let Some(kind) = metadata.optional_text("llama.rope.scaling.type")?
-        && kind != "none"
-    {
-        return Err(bad("llama.rope.scaling.type", kind, "none"));
+fn n_token_types(metadata: &Metadata) -> Result<usize, GgufError> {
+    const KEY: &str = "tokenizer.ggml.token_type_count";
+    match metadata.optional_uint(KEY)? {
+        None => Ok(DEFAULT_TOKEN_TYPES),
+        Some(count @ 1..=MAX_TOKEN_TYPES) => Ok(count as usize),
+        Some(count) => {
+            let expected = format!("between 1 and {MAX_TOKEN_TYPES}");
+            Err(bad(KEY, count, &expected))
+        }
     }
-    if let Some(experts) = metadata.optional_uint("llama.expert_count")?
-        && experts != 0
-    {
-        return Err(bad(
-            "llama.expert_count",
-            experts,
-            "0 (mixtures of experts are not read)",
-        ));
-    }
-    Ok(())
 }
 
-fn norm_eps(metadata: &Metadata) -> Result<f32, GgufError> {
-    const KEY: &str = "llama.attention.layer_norm_rms_epsilon";
-    if metadata.get(KEY).is_none() {
-        return Err(GgufError::MissingKey {
-            key: KEY.to_owned(),
-        });
+/// The tensors of a block that the file has, the same in every block.
+fn layer_slots(
+    facts: &Facts,
+    present: &BTreeSet<Slot>,
+    n_layers: usize,
+) -> Result<Vec<LayerSlot>, GgufError> {
+    let mut slots = Vec::new();
+    for slot in LayerSlot::ALL {
+        let in_first = present.contains(&Slot::Layer(0, slot));
+        let required = slot.is_required(facts);
+        if !(required || in_first) {
+            if let Some(odd) = (0..n_layers).find(|l| present.contains(&Slot::Layer(*l, slot))) {
+                return Err(GgufError::UnexpectedTensor {
+                    tensor: Slot::Layer(odd, slot).name(),
+                });
+            }
+            continue;
+        }
+        if !slot.is_allowed(facts) {
+            return Err(GgufError::UnexpectedTensor {
+                tensor: Slot::Layer(0, slot).name(),
+            });
+        }
+        for layer in 0..n_layers {
+            let slot = Slot::Layer(layer, slot);
+            if !present.contains(&slot) {
+                return Err(GgufError::MissingTensor { name: slot.name() });
+            }
+        }
+        slots.push(slot);
     }
-    float_between(metadata, KEY, 1e-5, 0.0, 1.0)
+    Ok(slots)
 }
 
-fn size(metadata: &Metadata, key: &str, max: u64) -> Result<usize, GgufError> {
-    optional_size(metadata, key, max)?.ok_or_else(|| GgufError::MissingKey {
-        key: key.to_owned(),
-    })
+/// The tensors outside the blocks that the file has.
+fn slots(facts: &Facts, present: &BTreeSet<Slot>) -> Result<Vec<Slot>, GgufError> {
+    let mut slots = Vec::new();
+    for slot in Slot::OUTSIDE {
+        match (present.contains(&slot), slot.is_required(facts)) {
+            (true, _) if !slot.is_allowed(facts) => {
+                return Err(GgufError::UnexpectedTensor {
+                    tensor: slot.name(),
+                });
+            }
+            (true, _) => slots.push(slot),
+            (false, true) => return Err(GgufError::MissingTensor { name: slot.name() }),
+            (false, false) => {}
+        }
+    }
+    Ok(slots)
 }
 
-fn optional_size(metadata: &Metadata, key: &str, max: u64) -> Result<Option<usize>, GgufError> {
-    let Some(value) = metadata.optional_uint(key)? else {
-        return Ok(None);
-    };
-    if value == 0 || value > max {
-        return Err(bad(key, value, &format!("between 1 and {max}")));
-    }
-    // Every maximum above fits in 32 bits.
-    Ok(Some(value as usize))
+/// The metadata of one architecture.
+struct Keys<'a> {
+    metadata: &'a Metadata,
+    facts: &'static Facts,
 }
 
-fn float_between(
-    metadata: &Metadata,
-    key: &str,
-    default: f32,
-    min: f32,
-    max: f32,
-) -> Result<f32, GgufError> {
-    let value = metadata.optional_float(key)?.unwrap_or(default);
-    if !(min..=max).contains(&value) {
-        return Err(bad(key, value, &format!("between {min} and {max}")));
+impl Keys<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.facts.name)
     }
-    Ok(value)
+
+    /// What would change the arithmetic and is not implemented is refused, never skipped.
+    fn refuse_unsupported(&self) -> Result<(), GgufError> {
+        let key = self.key("rope.scaling.type");
+        if let Some(kind) = self.metadata.optional_text(&key)?
+            && !["none", "linear", "longrope"].contains(&kind)
+        {
+            return Err(bad(&key, kind, "none, linear or longrope"));
+        }
+        let key = self.key("expert_count");
+        if let Some(experts) = self.metadata.optional_uint(&key)?
+            && experts != 0
+        {
+            return Err(bad(&key, experts, "0 (mixtures of experts are not read)"));
+        }
+        Ok(())
+    }
+
+    fn head_dim(&self, dim: usize, n_heads: usize, n_kv_heads: usize) -> Result<usize, GgufError> {
+        let head_dim = match self.optional_size("attention.key_length", MAX_DIM)? {
+            Some(head_dim) => head_dim,
+            None if dim % n_heads == 0 => dim / n_heads,
+            None => {
+                let key = self.key("attention.head_count");
+                return Err(bad(&key, n_heads, "divides the width"));
+            }
+        };
+        let value_dim = self
+            .optional_size("attention.value_length", MAX_DIM)?
+            .unwrap_or(head_dim);
+        if n_heads % n_kv_heads != 0 {
+            let key = self.key("attention.head_count_kv");
+            return Err(bad(&key, n_kv_heads, "divides the head count"));
+        }
+        if head_dim % 2 != 0 || (n_heads * head_dim) as u64 > MAX_DIM {
+            let key = self.key("attention.key_length");
+            return Err(bad(&key, head_dim, "even and of sane size"));
+        }
+        if value_dim != head_dim {
+            let key = self.key("attention.value_length");
+            return Err(bad(&key, value_dim, "equal to key_length"));
+        }
+        Ok(head_dim)
+    }
+
+    fn rope(
+        &self,
+        head_dim: usize,
+        context_len: usize,
+        present: &BTreeSet<Slot>,
+    ) -> Result<Option<RopeConfig>, GgufError> {
+        let Some(order) = self.facts.rope else {
+            return Ok(None);
+        };
+        let dim = self
+            .optional_size("rope.dimension_count", MAX_DIM)?
+            .unwrap_or(head_dim);
+        if dim % 2 != 0 || dim > head_dim {
+            let key = self.key("rope.dimension_count");
+            return Err(bad(&key, dim, "even and within a head"));
+        }
+        let base = self.float("rope.freq_base", 10_000.0, 1.0, 1e12)?;
+        let local_base = match self.facts.local_rope_base {
+            Some(default) => self.float("rope.freq_base_swa", default, 1.0, 1e12)?,
+            None => base,
+        };
+        let linear = self
+            .metadata
+            .optional_text(&self.key("rope.scaling.type"))?
+            == Some("linear");
+        let original = self
+            .optional_size("rope.scaling.original_context_length", MAX_CONTEXT)?
+            .unwrap_or(usize::MAX);
+        let long = match context_len > original {
+            true => Slot::RopeFactorsLong,
+            false => Slot::RopeFactorsShort,
+        };
+        let factors = [Slot::RopeFactors, long]
+            .into_iter()
+            .find(|slot| present.contains(slot));
+        let divisor = match linear {
+            true => self.float("rope.scaling.factor", 1.0, 1e-3, 1e6)?,
+            false => 1.0,
+        };
+        Ok(Some(RopeConfig {
+            dim,
+            order,
+            base,
+            local_base,
+            divisor,
+            local_divisor: match self.facts.local_rope_base {
+                Some(_) => 1.0,
+                None => divisor,
+            },
+            magnitude: self.float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3)?,
+            factors,
+        }))
+    }
+
+    fn norm_eps(&self) -> Result<f32, GgufError> {
+        let name = match self.facts.norm {
+            crate::arch::NormKind::Layer => "attention.layer_norm_epsilon",
+            crate::arch::NormKind::Rms => "attention.layer_norm_rms_epsilon",
+        };
+        let key = self.key(name);
+        if self.metadata.get(&key).is_none() {
+            return Err(GgufError::MissingKey { key });
+        }
+        self.float(name, 1e-5, 0.0, 1.0)
+    }
+
+    fn softcap(&self, name: &str) -> Result<Option<f32>, GgufError> {
+        match self.metadata.get(&self.key(name)) {
+            Some(_) => {
+                let cap = self.float(name, 0.0, 0.0, 1e6)?;
+                Ok((cap > 0.0).then_some(cap))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn pooling(&self) -> Result<Option<Pooling>, GgufError> {
+        let key = self.key("pooling_type");
+        match self.metadata.optional_uint(&key)? {
+            None | Some(0) if self.facts.causal => Ok(None),
+            None | Some(0 | 1) => Ok(Some(Pooling::Mean)),
+            Some(2) => Ok(Some(Pooling::First)),
+            Some(3) => Ok(Some(Pooling::Last)),
+            Some(other) => Err(bad(&key, other, "0 to 3")),
+        }
+    }
+
+    fn size(&self, name: &str, max: u64) -> Result<usize, GgufError> {
+        self.optional_size(name, max)?
+            .ok_or_else(|| GgufError::MissingKey {
+                key: self.key(name),
+            })
+    }
+
+    fn optional_size(&self, name: &str, max: u64) -> Result<Option<usize>, GgufError> {
+        let Some(value) = self.optional_uint(name)? else {
+            return Ok(None);
+        };
+        if value == 0 || value > max {
+            return Err(bad(&self.key(name), value, &format!("between 1 and {max}")));
+        }
+        // Every maximum above fits in 32 bits.
+        Ok(Some(value as usize))
+    }
+
+    fn optional_uint(&self, name: &str) -> Result<Option<u64>, GgufError> {
+        self.metadata.optional_uint(&self.key(name))
+    }
+
+    fn float(&self, name: &str, default: f32, min: f32, max: f32) -> Result<f32, GgufError> {
+        let key = self.key(name);
+        let value = self.metadata.optional_float(&key)?.unwrap_or(default);
+        if !(min..=max).contains(&value) {
+            return Err(bad(&key, value, &format!("between {min} and {max}")));
+        }
+        Ok(value)
+    }
 }
 
 fn bad(key: &str, value: impl ToString, expected: &str) -> GgufError {

@@ -77,6 +77,36 @@ pub enum EngineError {
         /// Positions in all.
         context_len: usize,
     },
+    /// The cache has no room for more positions, whoever holds them.
+    #[error(
+        "the cache has room for {free_positions} of the {needed_positions} further positions \
+         needed, {max_positions} in all"
+    )]
+    CacheFull {
+        /// Positions that were to be added, in whole pages.
+        needed_positions: usize,
+        /// Positions that are free.
+        free_positions: usize,
+        /// Positions that the cache holds.
+        max_positions: usize,
+    },
+    /// Too many sequences are open.
+    #[error("{max_sequences} sequences are open, and no more can be")]
+    TooManySequences {
+        /// How many may be.
+        max_sequences: usize,
+    },
+    /// A sequence that is not open.
+    #[error("the sequence is not open")]
+    UnknownSequence,
+    /// The model only embeds, or only continues texts, and was asked for the other.
+    #[error("the model cannot {task}: its architecture is {architecture}")]
+    WrongTask {
+        /// What was asked.
+        task: &'static str,
+        /// `general.architecture`.
+        architecture: &'static str,
+    },
     /// A token id that the vocabulary does not have.
     #[error("token {token} is not in a vocabulary of {vocab_size}")]
     UnknownToken {

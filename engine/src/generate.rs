@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
 use crate::sampler::{Choice, Logprobs, Sampler, SamplerParams};
+use crate::sequences::SequenceId;
 use crate::text::TextStream;
 use crate::tokenizer::Tokenizer;
 
@@ -81,7 +82,7 @@ pub enum Step {
 }
 
 /// An answer in the making.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Generation {
     sampler: Sampler,
     params: GenerationParams,
@@ -89,8 +90,8 @@ pub struct Generation {
     /// The prompt and the answer so far.
     tokens: Vec<u32>,
     n_prompt: usize,
-    /// How many of `tokens` the model has read.
-    n_read: usize,
+    /// Where the model keeps what it has read of them; none before the first step.
+    sequence: Option<SequenceId>,
     finished: Option<FinishReason>,
 }
 
@@ -148,7 +149,7 @@ impl Generation {
             text,
             tokens,
             n_prompt,
-            n_read: 0,
+            sequence: None,
             finished: None,
         };
         if !resumed.is_empty() {
@@ -176,20 +177,21 @@ impl Generation {
                 text: self.text.flush(),
             }));
         }
+        let sequence = match self.sequence {
+            Some(sequence) => sequence,
+            None => *self.sequence.insert(model.open()?),
+        };
+        let n_read = model.len(sequence)?;
         let total = self.tokens.len();
-        let end = total.min(self.n_read + MAX_BATCH);
-        let mut logits = model
-            .forward(&self.tokens[self.n_read..end], self.n_read)
-            .await?;
+        let end = total.min(n_read + MAX_BATCH);
+        let mut logits = model.read(sequence, &self.tokens[n_read..end]).await?;
         if end < total {
-            self.n_read = end;
             return Ok(Step::Prefill { done: end, total });
         }
         let index = self.answer().len();
         let Choice { id, logprobs } =
             self.sampler
                 .choose(&mut logits, &self.tokens, index, None)?;
-        self.n_read = end;
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
             return Ok(Step::Finished(Finish {
@@ -208,6 +210,13 @@ impl Generation {
             text,
             logprobs,
         }))
+    }
+
+    /// Gives back what the model keeps of it; a further step reads everything anew.
+    pub fn release(&mut self, model: &mut Model) {
+        if let Some(sequence) = self.sequence.take() {
+            model.close(sequence);
+        }
     }
 
     /// Ends the answer; the next step says so. An answer that has ended stays as it ended.

@@ -5,15 +5,17 @@
 //!
 //! 1. [`gguf`] reads a file as it arrives; [`config`] and [`weights`] say what it holds, [`quant`]
 //!    what its bytes mean, [`memory`] what it will take.
-//! 2. [`mod@reference`] is the forward pass as a specification; [`cpu`] and [`gpu`] are the fast
-//!    ones; [`rope`] and [`kv`] are what they share, and [`model`] is whichever was loaded.
-//! 3. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, [`text`]
+//! 2. [`arch`] is the table of architectures; [`plan`] makes one list of operations of a row of it.
+//! 3. [`sequences`] places many texts in one cache, [`pass`] is what is computed at once.
+//! 4. [`mod@reference`] interprets the list as a specification; [`cpu`] and [`gpu`] are the fast
+//!    ones; [`rope`] is what they share, and [`model`] is whichever was loaded.
+//! 5. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, [`text`]
 //!    lets it out, [`generate`] is the loop around them.
 //!
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from `libm`, never from the platform.
 
-pub mod adapter;
+pub mod arch;
 pub mod chat;
 pub mod config;
 pub mod cpu;
@@ -24,11 +26,13 @@ pub mod gpu;
 pub mod kv;
 pub mod memory;
 pub mod model;
+pub mod pass;
+pub mod plan;
 pub mod quant;
 pub mod reference;
 pub mod rope;
-pub mod safetensors;
 pub mod sampler;
+pub mod sequences;
 pub mod synthetic;
 pub mod text;
 pub mod tokenizer;

@@ -1,63 +1,316 @@
-//! A loaded model, whichever back end computes it.
+//! A loaded model, whichever back end computes it, and the sequences it holds.
 
-use crate::config::ModelConfig;
+use std::collections::BTreeMap;
+
+use crate::config::{ModelConfig, Pooling};
 use crate::cpu::CpuModel;
 use crate::error::EngineError;
 use crate::gpu::GpuModel;
+use crate::pass::PAGE_LEN;
 use crate::reference::ReferenceModel;
+use crate::sequences::{BatchRow, SequenceId, Sequences};
 
-/// A model and its KV cache.
+/// A model and the keys and values of many sequences.
 #[derive(Debug)]
-pub enum Model {
+pub struct Model {
+    config: ModelConfig,
+    sequences: Sequences,
+    backend: Backend,
+}
+
+/// What computes.
+#[derive(Debug)]
+pub enum Backend {
     /// Quantised weights and vector kernels: what a tab without a GPU uses.
     Cpu(Box<CpuModel>),
     /// WGSL kernels.
-    Gpu(Box<GpuModel>),
+    Gpu(Box<GpuSessions>),
     /// The specification, slow.
     Reference(Box<ReferenceModel>),
 }
 
+/// A GPU model for each sequence, on the same weights.
+#[derive(Debug)]
+pub struct GpuSessions {
+    first: GpuModel,
+    open: BTreeMap<SequenceId, GpuModel>,
+}
+
+impl From<CpuModel> for Backend {
+    fn from(model: CpuModel) -> Self {
+        Self::Cpu(Box::new(model))
+    }
+}
+
+impl From<GpuModel> for Backend {
+    fn from(first: GpuModel) -> Self {
+        Self::Gpu(Box::new(GpuSessions {
+            first,
+            open: BTreeMap::new(),
+        }))
+    }
+}
+
+impl From<ReferenceModel> for Backend {
+    fn from(model: ReferenceModel) -> Self {
+        Self::Reference(Box::new(model))
+    }
+}
+
 impl Model {
-    /// The model's sizes.
-    pub fn config(&self) -> &ModelConfig {
-        match self {
-            Self::Cpu(model) => model.config(),
-            Self::Gpu(model) => model.config(),
-            Self::Reference(model) => model.config(),
+    /// A model whose sequences together hold `max_positions` positions, in whole pages.
+    pub fn new(backend: impl Into<Backend>, max_positions: usize) -> Self {
+        let backend = backend.into();
+        let config = backend.config().clone();
+        let sequences = Sequences::new(
+            config.context_len,
+            config.vocab_size,
+            max_positions.div_ceil(PAGE_LEN),
+        );
+        let sequences = match config.is_causal() {
+            true => sequences,
+            // An encoder reads a text whole.
+            false => sequences.with_max_rows(config.context_len),
+        };
+        Self {
+            config,
+            sequences,
+            backend,
         }
     }
 
-    /// Another model on the same weights, with keys and values of its own and none cached: what
-    /// answers that are computed in turns need.
-    ///
-    /// # Errors
-    /// As [`GpuModel::fork`].
-    pub fn fork(&self) -> Result<Self, EngineError> {
-        Ok(match self {
-            Self::Cpu(model) => Self::Cpu(Box::new(model.fork())),
-            Self::Gpu(model) => Self::Gpu(Box::new(model.fork()?)),
-            Self::Reference(model) => Self::Reference(Box::new(model.fork())),
-        })
+    /// The model's sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
-    /// Feeds 1 to [`crate::memory::MAX_BATCH`] `tokens` from position `start_pos` on; returns the
-    /// logits after the last, `(vocab_size)`. What was cached from `start_pos` on is forgotten, so
-    /// a new prompt starts at 0.
+    /// What computes.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Which sequences there are.
+    pub fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// A sequence without tokens.
     ///
     /// # Errors
-    /// As [`crate::kv::check_batch`], and [`EngineError::GpuLost`].
+    /// As [`Sequences::open`].
+    pub fn open(&mut self) -> Result<SequenceId, EngineError> {
+        let id = self.sequences.open()?;
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.open.insert(id, gpu.first.fork()?);
+        }
+        Ok(id)
+    }
+
+    /// Forgets a sequence.
+    pub fn close(&mut self, id: SequenceId) {
+        self.sequences.close(id);
+        if let Backend::Gpu(gpu) = &mut self.backend {
+            gpu.open.remove(&id);
+        }
+    }
+
+    /// Positions cached of a sequence.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSequence`].
+    pub fn len(&self, id: SequenceId) -> Result<usize, EngineError> {
+        self.sequences.len(id)
+    }
+
+    /// Whether no sequence is open.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Forgets every position of a sequence from `len` on.
+    ///
+    /// # Errors
+    /// As [`Sequences::truncate`].
+    pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<(), EngineError> {
+        self.sequences.truncate(id, len)
+    }
+
+    /// A new sequence that begins with the first `len` positions of `id`; nothing is computed.
+    ///
+    /// # Errors
+    /// As [`Sequences::share_prefix`].
+    pub fn share_prefix(&mut self, id: SequenceId, len: usize) -> Result<SequenceId, EngineError> {
+        self.sequences.share_prefix(id, len)
+    }
+
+    /// Drops `discard` positions after the first `keep`, both whole pages; what follows moves
+    /// down and its keys are turned back by as much. What was computed from the dropped positions
+    /// stays in the values.
+    ///
+    /// # Errors
+    /// As [`Sequences::shift`].
+    pub fn shift(
+        &mut self,
+        id: SequenceId,
+        keep: usize,
+        discard: usize,
+    ) -> Result<(), EngineError> {
+        for turn in self.sequences.shift(id, keep, discard)? {
+            match &mut self.backend {
+                Backend::Cpu(model) => model.turn_page(turn)?,
+                Backend::Gpu(_) => {}
+                Backend::Reference(model) => model.turn_page(turn),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `rows` to their sequences and returns the logits of those that want them, in their
+    /// order, `(wanted, vocab_size)`. At most [`crate::memory::MAX_BATCH`] rows.
+    ///
+    /// # Errors
+    /// As [`Sequences::begin`]; [`EngineError::WrongTask`] for an encoder;
+    /// [`EngineError::GpuLost`]. The sequences are as before then, and the call can be made again.
     ///
     /// # Cancel safety
     /// A call that was dropped can be made again with the same arguments.
-    pub async fn forward(
-        &mut self,
-        tokens: &[u32],
-        start_pos: usize,
-    ) -> Result<Vec<f32>, EngineError> {
-        match self {
-            Self::Cpu(model) => model.forward(tokens, start_pos),
-            Self::Gpu(model) => model.forward(tokens, start_pos).await,
-            Self::Reference(model) => model.forward(tokens, start_pos),
+    pub async fn forward(&mut self, rows: &[BatchRow]) -> Result<Vec<f32>, EngineError> {
+        if !self.config.is_causal() {
+            return Err(self.wrong_task("continue a text"));
+        }
+        let pass = self.begin(rows)?;
+        let logits = match &mut self.backend {
+            Backend::Cpu(model) => model.forward(&pass)?,
+            Backend::Gpu(gpu) => gpu.forward(rows, &self.sequences).await?,
+            Backend::Reference(model) => model.forward(&pass),
+        };
+        self.sequences.commit(rows);
+        Ok(logits)
+    }
+
+    /// Appends `tokens` to a sequence and returns the logits after the last, `(vocab_size)`.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    ///
+    /// # Cancel safety
+    /// As [`Model::forward`].
+    pub async fn read(&mut self, id: SequenceId, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        let row = |(i, token): (usize, &u32)| BatchRow {
+            sequence: id,
+            token: *token,
+            logits: i + 1 == tokens.len(),
+        };
+        let rows: Vec<BatchRow> = tokens.iter().enumerate().map(row).collect();
+        self.forward(&rows).await
+    }
+
+    /// One vector for a text, of length 1, `(dim)`.
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`EngineError::WrongTask`] for a model without pooling.
+    pub async fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        let Some(pooling) = self.config.pooling else {
+            return Err(self.wrong_task("embed a text"));
+        };
+        let id = self.sequences.open()?;
+        let rows: Vec<BatchRow> = tokens
+            .iter()
+            .map(|token| BatchRow {
+                sequence: id,
+                token: *token,
+                logits: false,
+            })
+            .collect();
+        let hidden = self.begin(&rows).and_then(|pass| match &mut self.backend {
+            Backend::Cpu(model) => model.hidden(&pass),
+            Backend::Gpu(_) => Err(EngineError::GpuUnavailable {
+                reason: "embeddings are computed on the CPU".to_owned(),
+            }),
+            Backend::Reference(model) => Ok(model.hidden(&pass)),
+        });
+        self.sequences.close(id);
+        Ok(pooled(pooling, &hidden?, self.config.dim))
+    }
+
+    fn begin(&mut self, rows: &[BatchRow]) -> Result<crate::pass::Pass, EngineError> {
+        let (pass, copies) = self.sequences.begin(rows)?;
+        for copy in copies {
+            match &mut self.backend {
+                Backend::Cpu(model) => model.copy_page(copy)?,
+                Backend::Gpu(_) => {}
+                Backend::Reference(model) => model.copy_page(copy),
+            }
+        }
+        Ok(pass)
+    }
+
+    fn wrong_task(&self, task: &'static str) -> EngineError {
+        EngineError::WrongTask {
+            task,
+            architecture: self.config.facts().name,
         }
     }
+}
+
+impl Backend {
+    fn config(&self) -> &ModelConfig {
+        match self {
+            Self::Cpu(model) => model.config(),
+            Self::Gpu(gpu) => gpu.first.config(),
+            Self::Reference(model) => model.config(),
+        }
+    }
+}
+
+impl GpuSessions {
+    /// The device that computes.
+    pub fn device(&self) -> &crate::gpu::GpuDevice {
+        self.first.device()
+    }
+
+    async fn forward(
+        &mut self,
+        rows: &[BatchRow],
+        sequences: &Sequences,
+    ) -> Result<Vec<f32>, EngineError> {
+        let mut logits = Vec::new();
+        let mut at = 0;
+        while at < rows.len() {
+            let id = rows[at].sequence;
+            let same = rows[at..].iter().take_while(|row| row.sequence == id);
+            let tokens: Vec<u32> = same.map(|row| row.token).collect();
+            let model = self.open.get_mut(&id).ok_or(EngineError::UnknownSequence)?;
+            let last = model.forward(&tokens, sequences.len(id)?).await?;
+            at += tokens.len();
+            if rows[at - 1].logits {
+                logits.extend(last);
+            }
+        }
+        Ok(logits)
+    }
+}
+
+/// One vector of length 1 from the hidden states of a text.
+fn pooled(pooling: Pooling, hidden: &[f32], dim: usize) -> Vec<f32> {
+    let mut rows = hidden.chunks_exact(dim);
+    let mut out = match pooling {
+        Pooling::First => rows.next().unwrap_or_default().to_vec(),
+        Pooling::Last => rows.next_back().unwrap_or_default().to_vec(),
+        Pooling::Mean => {
+            let mut sum = vec![0.0; dim];
+            for row in rows {
+                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            sum
+        }
+    };
+    let square: f64 = out.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    let scale = if square > 0.0 {
+        (1.0 / libm::sqrt(square)) as f32
+    } else {
+        0.0
+    };
+    out.iter_mut().for_each(|x| *x *= scale);
+    out
 }

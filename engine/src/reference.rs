@@ -1,77 +1,78 @@
-//! The llama forward pass, one token at a time, as plainly as it can be written.
+//! The forward pass as plainly as it can be written: the specification.
 //!
-//! This file is the specification: every faster path is held against it. Weights are dequantised
-//! to f32 when it is built; activations are f32; every sum is carried in f64 and rounded once, so
-//! that its own rounding is out of the question when another path differs.
+//! Every faster path is held against it. Weights are dequantised when it is built; activations,
+//! keys, values and sums are f64, so that its own rounding is out of the question when another
+//! path differs. [`Rounding::Int8`] also rounds what the fast paths round, the input of every
+//! quantised matrix, and nothing else.
 
+use std::collections::BTreeMap;
+
+use crate::arch::{Activation, NormKind};
 use crate::config::ModelConfig;
-use crate::error::EngineError;
-use crate::kv::KvCache;
-use crate::quant::dequantize;
+use crate::pass::{PAGE_LEN, Pass};
+use crate::plan::{Op, Plan, Register};
 use crate::rope::Rope;
-use crate::weights::{Matrix, Weights};
+use crate::sequences::{PageCopy, PageTurn};
+use crate::weights::{Slot, Weights};
+
+/// What is rounded on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Nothing.
+    Exact,
+    /// Inputs of quantised matrices, to 8 bits in groups of [`GROUP`] that share a scale.
+    Int8,
+}
+
+/// channels; how many inputs of a quantised matrix share a scale.
+pub const GROUP: usize = 32;
 
 /// A model that computes slowly and legibly.
 #[derive(Debug, Clone)]
 pub struct ReferenceModel {
     config: ModelConfig,
-    rope: Rope,
-    cache: KvCache,
-    token_embedding: Dense, // (vocab_size, dim)
-    layers: Vec<Layer>,     // n_layers
-    output_norm: Vec<f32>,  // (dim)
-    output: Dense,          // (vocab_size, dim)
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    attn_norm: Vec<f32>, // (dim)
-    attn_q: Dense,       // (q_dim, dim)
-    attn_k: Dense,       // (kv_dim, dim)
-    attn_v: Dense,       // (kv_dim, dim)
-    attn_output: Dense,  // (dim, q_dim)
-    ffn_norm: Vec<f32>,  // (dim)
-    ffn_gate: Dense,     // (ffn_dim, dim)
-    ffn_up: Dense,       // (ffn_dim, dim)
-    ffn_down: Dense,     // (dim, ffn_dim)
+    plan: Plan,
+    rope: Option<Rope>,
+    rounding: Rounding,
+    tensors: BTreeMap<Slot, Dense>,
+    /// One per layer, by place, `(kv_dim)` each.
+    keys: Vec<BTreeMap<usize, Vec<f64>>>,
+    /// One per layer, by place, `(kv_dim)` each.
+    values: Vec<BTreeMap<usize, Vec<f64>>>,
 }
 
 #[derive(Debug, Clone)]
 struct Dense {
     weights: Vec<f32>, // (rows, cols)
     cols: usize,
+    quantised: bool,
 }
+
+/// Every register of a pass, one vector for each row.
+type Registers = BTreeMap<Register, Vec<Vec<f64>>>;
 
 impl ReferenceModel {
     /// Dequantises every weight; takes four bytes for each.
-    pub fn new(config: ModelConfig, weights: &Weights) -> Self {
-        let layers = weights.layers.iter().map(|layer| Layer {
-            attn_norm: layer.attn_norm.clone(),
-            attn_q: Dense::new(&layer.attn_q),
-            attn_k: Dense::new(&layer.attn_k),
-            attn_v: Dense::new(&layer.attn_v),
-            attn_output: Dense::new(&layer.attn_output),
-            ffn_norm: layer.ffn_norm.clone(),
-            ffn_gate: Dense::new(&layer.ffn_gate),
-            ffn_up: Dense::new(&layer.ffn_up),
-            ffn_down: Dense::new(&layer.ffn_down),
-        });
+    pub fn new(config: ModelConfig, weights: &Weights, rounding: Rounding) -> Self {
+        let dense = |(slot, matrix): (Slot, &crate::weights::Matrix)| {
+            let quantised = matrix.format.block_len() > 1;
+            let dense = Dense {
+                weights: weights.floats(slot),
+                cols: matrix.cols,
+                quantised,
+            };
+            (slot, dense)
+        };
+        let factors = config.rope.as_ref().and_then(|rope| rope.factors);
+        let factors = factors.map_or_else(Vec::new, |slot| weights.floats(slot));
         Self {
-            rope: Rope::new(&config),
-            cache: KvCache::new(&config),
-            token_embedding: Dense::new(&weights.token_embedding),
-            layers: layers.collect(),
-            output_norm: weights.output_norm.clone(),
-            output: Dense::new(weights.head()),
+            plan: Plan::new(&config),
+            rope: Rope::of(&config, &factors),
+            rounding,
+            tensors: weights.iter().map(dense).collect(),
+            keys: vec![BTreeMap::new(); config.n_layers],
+            values: vec![BTreeMap::new(); config.n_layers],
             config,
-        }
-    }
-
-    /// The same model, with none cached. It takes the memory of its weights again.
-    pub fn fork(&self) -> Self {
-        Self {
-            cache: KvCache::new(&self.config),
-            ..self.clone()
         }
     }
 
@@ -80,129 +81,308 @@ impl ReferenceModel {
         &self.config
     }
 
-    /// Feeds `tokens` from position `start_pos` on; returns the logits after the last,
-    /// `(vocab_size)`.
-    ///
-    /// # Errors
-    /// As [`crate::kv::check_batch`].
-    pub fn forward(&mut self, tokens: &[u32], start_pos: usize) -> Result<Vec<f32>, EngineError> {
-        self.cache
-            .begin(tokens, start_pos, self.config.vocab_size)?;
-        let mut hidden = Vec::new(); // (dim)
-        for (i, token) in tokens.iter().enumerate() {
-            hidden = self.feed(*token, start_pos + i);
+    /// The logits of the wanted rows, `(wanted, vocab_size)`.
+    pub fn forward(&mut self, pass: &Pass) -> Vec<f32> {
+        let mut registers = self.run_body(pass);
+        let hidden = registers.entry(Register::Hidden).or_default();
+        *hidden = pass
+            .wanted
+            .iter()
+            .map(|row| hidden[*row as usize].clone())
+            .collect();
+        for op in self.plan.head.clone() {
+            self.apply(&op, pass, &mut registers);
         }
-        self.cache.commit(start_pos + tokens.len());
-        Ok(self
-            .output
-            .apply(&rms_norm(&hidden, &self.output_norm, self.config.norm_eps)))
+        let logits = registers.remove(&Register::Logits).unwrap_or_default();
+        logits.into_iter().flatten().map(|it| it as f32).collect()
     }
 
-    /// One token through every block; returns its hidden state, `(dim)`.
-    fn feed(&mut self, token: u32, pos: usize) -> Vec<f32> {
-        let mut x = self.token_embedding.row(token as usize).to_vec(); // (dim)
-        let turns = self.rope.at(pos); // (rope_dim / 2)
-        for (l, layer) in self.layers.iter().enumerate() {
-            let normed = rms_norm(&x, &layer.attn_norm, self.config.norm_eps); // (dim)
-            let mut q = layer.attn_q.apply(&normed); // (n_heads, head_dim)
-            let mut k = layer.attn_k.apply(&normed); // (n_kv_heads, head_dim)
-            let v = layer.attn_v.apply(&normed); // (n_kv_heads, head_dim)
-            self.rope.rotate(&turns, &mut q);
-            self.rope.rotate(&turns, &mut k);
-            self.cache.key_mut(l, pos).copy_from_slice(&k);
-            self.cache.value_mut(l, pos).copy_from_slice(&v);
-            let mixed = attention(&self.config, &self.cache, l, pos, &q); // (n_heads, head_dim)
-            add(&mut x, &layer.attn_output.apply(&mixed));
+    /// The last hidden state of every row, `(rows, dim)`.
+    pub fn hidden(&mut self, pass: &Pass) -> Vec<f32> {
+        let registers = self.run_body(pass);
+        let hidden = &registers[&Register::Hidden];
+        hidden.iter().flatten().map(|it| *it as f32).collect()
+    }
 
-            let normed = rms_norm(&x, &layer.ffn_norm, self.config.norm_eps); // (dim)
-            let gate = layer.ffn_gate.apply(&normed); // (ffn_dim)
-            let up = layer.ffn_up.apply(&normed); // (ffn_dim)
-            let gated: Vec<f32> = gate.iter().zip(&up).map(|(g, u)| silu(*g) * u).collect();
-            add(&mut x, &layer.ffn_down.apply(&gated));
+    /// Copies a page of every layer.
+    pub fn copy_page(&mut self, copy: PageCopy) {
+        for plane in self.keys.iter_mut().chain(&mut self.values) {
+            for i in 0..PAGE_LEN {
+                if let Some(row) = plane.get(&(copy.from as usize * PAGE_LEN + i)).cloned() {
+                    plane.insert(copy.to as usize * PAGE_LEN + i, row);
+                }
+            }
         }
-        x
+    }
+
+    /// Copies a page of every layer and takes its keys back.
+    pub fn turn_page(&mut self, turn: PageTurn) {
+        self.copy_page(PageCopy {
+            from: turn.from,
+            to: turn.to,
+        });
+        let Some(rope) = &self.rope else { return };
+        for (layer, plane) in self.keys.iter_mut().enumerate() {
+            let turns = rope.back(turn.by as usize, self.config.window_of(layer).is_some());
+            for i in 0..PAGE_LEN {
+                if let Some(row) = plane.get_mut(&(turn.to as usize * PAGE_LEN + i)) {
+                    rotate(rope, &turns, row);
+                }
+            }
+        }
+    }
+
+    fn run_body(&mut self, pass: &Pass) -> Registers {
+        let mut registers = Registers::new();
+        for op in self.plan.body.clone() {
+            self.apply(&op, pass, &mut registers);
+        }
+        registers
+    }
+
+    fn apply(&mut self, op: &Op, pass: &Pass, registers: &mut Registers) {
+        match *op {
+            Op::EmbedTokens => {
+                let table = &self.tensors[&Slot::TokenEmbedding];
+                let scale = f64::from(self.config.embedding_scale);
+                let embed = |row: &crate::pass::PassRow| {
+                    let scaled = |it: &f32| f64::from(*it) * scale;
+                    table.row(row.token as usize).iter().map(scaled).collect()
+                };
+                let hidden = pass.rows.iter().map(embed).collect();
+                registers.insert(Register::Hidden, hidden);
+            }
+            Op::EmbedPositions => {
+                let table = &self.tensors[&Slot::PositionEmbedding];
+                for (x, row) in rows_of(registers, Register::Hidden).zip(&pass.rows) {
+                    add_floats(x, table.row(row.position as usize));
+                }
+            }
+            Op::EmbedTypes => {
+                let table = &self.tensors[&Slot::TokenTypes];
+                for x in rows_of(registers, Register::Hidden) {
+                    add_floats(x, table.row(0));
+                }
+            }
+            Op::Norm {
+                kind,
+                gain,
+                bias,
+                from,
+                to,
+            } => {
+                let gain = self.tensors[&gain].row(0);
+                let bias = bias.map(|bias| self.tensors[&bias].row(0));
+                let eps = self.config.norm_eps.into();
+                let norm = |x: &Vec<f64>| normed(kind, x, gain, bias, eps);
+                let out = registers[&from].iter().map(norm).collect();
+                registers.insert(to, out);
+            }
+            Op::NormHeads { gain, of } => {
+                let gain = self.tensors[&gain].row(0);
+                let eps = self.config.norm_eps.into();
+                for x in rows_of(registers, of) {
+                    for head in x.chunks_exact_mut(gain.len()) {
+                        let out = normed(NormKind::Rms, head, gain, None, eps);
+                        head.copy_from_slice(&out);
+                    }
+                }
+            }
+            Op::Linear {
+                weight,
+                bias,
+                from,
+                to,
+                add,
+            } => {
+                let dense = &self.tensors[&weight];
+                let round = self.rounding == Rounding::Int8 && dense.quantised;
+                let linear = |x: &Vec<f64>| {
+                    let mut y = match round {
+                        true => dense.apply(&rounded(x)),
+                        false => dense.apply(x),
+                    };
+                    if let Some(bias) = bias {
+                        add_floats(&mut y, self.tensors[&bias].row(0));
+                    }
+                    y
+                };
+                let out: Vec<Vec<f64>> = registers[&from].iter().map(linear).collect();
+                if add {
+                    for (x, y) in rows_of(registers, to).zip(out) {
+                        add_to(x, &y);
+                    }
+                } else {
+                    registers.insert(to, out);
+                }
+            }
+            Op::Rotate { local } => {
+                let Some(rope) = &self.rope else { return };
+                for of in [Register::Q, Register::K] {
+                    for (x, row) in rows_of(registers, of).zip(&pass.rows) {
+                        rotate(rope, &rope.at(row.position as usize, local), x);
+                    }
+                }
+            }
+            Op::Store { layer } => {
+                for (i, row) in pass.rows.iter().enumerate() {
+                    let place = row.place as usize;
+                    self.keys[layer].insert(place, registers[&Register::K][i].clone());
+                    self.values[layer].insert(place, registers[&Register::V][i].clone());
+                }
+            }
+            Op::Attend { layer, window } => {
+                let q = &registers[&Register::Q];
+                let attend = |(i, q): (usize, &Vec<f64>)| self.attend(pass, i, q, layer, window);
+                let mixed = q.iter().enumerate().map(attend).collect();
+                registers.insert(Register::Mixed, mixed);
+            }
+            Op::Activate(activation) => activate(activation, registers),
+            Op::Add { from, to } => {
+                let added = registers[&from].clone();
+                for (x, y) in rows_of(registers, to).zip(added) {
+                    add_to(x, &y);
+                }
+            }
+            Op::CapLogits { cap } => {
+                for logit in rows_of(registers, Register::Logits).flatten() {
+                    *logit = capped(*logit, cap.into());
+                }
+            }
+        }
+    }
+
+    /// Every query head attends to what its row sees; neighbouring heads share keys and values.
+    fn attend(
+        &self,
+        pass: &Pass,
+        row: usize,
+        q: &[f64], // (n_heads, head_dim)
+        layer: usize,
+        window: Option<usize>,
+    ) -> Vec<f64> {
+        let config = &self.config;
+        let sequence = &pass.sequences[pass.rows[row].sequence as usize];
+        let places: Vec<usize> = pass
+            .seen(row, window, config.is_causal())
+            .map(|position| sequence.place(position))
+            .collect();
+        let mut mixed = Vec::with_capacity(q.len());
+        for (head, q) in q.chunks_exact(config.head_dim).enumerate() {
+            let first = head / config.heads_per_kv() * config.head_dim;
+            let channels = first..first + config.head_dim;
+            let score = |place: &usize| {
+                let score = dot(q, &self.keys[layer][place][channels.clone()])
+                    * f64::from(config.attention_scale);
+                match config.attention_softcap {
+                    Some(cap) => capped(score, cap.into()),
+                    None => score,
+                }
+            };
+            let shares = softmax(&places.iter().map(score).collect::<Vec<_>>());
+            for channel in channels.clone() {
+                let of =
+                    |(place, share): (&usize, &f64)| share * self.values[layer][place][channel];
+                mixed.push(places.iter().zip(&shares).map(of).sum());
+            }
+        }
+        mixed
     }
 }
 
 impl Dense {
-    fn new(matrix: &Matrix) -> Self {
-        let mut weights = vec![0.0; matrix.rows * matrix.cols];
-        dequantize(matrix.format, &matrix.bytes, &mut weights);
-        Self {
-            weights,
-            cols: matrix.cols,
-        }
-    }
-
     fn row(&self, row: usize) -> &[f32] {
         &self.weights[row * self.cols..(row + 1) * self.cols]
     }
 
     /// `W x`, `(rows)`.
-    fn apply(&self, x: &[f32] /* (cols) */) -> Vec<f32> {
-        self.weights
-            .chunks_exact(self.cols)
-            .map(|row| dot(row, x) as f32)
-            .collect()
+    fn apply(&self, x: &[f64] /* (cols) */) -> Vec<f64> {
+        let dot = |row: &[f32]| row.iter().zip(x).map(|(a, b)| f64::from(*a) * b).sum();
+        self.weights.chunks_exact(self.cols).map(dot).collect()
     }
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum()
+fn rows_of(registers: &mut Registers, of: Register) -> impl Iterator<Item = &mut Vec<f64>> {
+    registers.get_mut(&of).into_iter().flatten()
 }
 
-/// `x / sqrt(mean(x^2) + eps) * gain`, `(dim)`.
-fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
-    let mean_square = dot(x, x) / x.len() as f64;
-    let scale = 1.0 / libm::sqrt(mean_square + f64::from(eps));
-    x.iter()
+/// Every group of [`GROUP`] as whole multiples of its largest magnitude / 127: what
+/// [`crate::cpu`] and [`crate::gpu`] feed to quantised matrices.
+pub fn rounded(x: &[f64]) -> Vec<f64> {
+    let mut out = Vec::with_capacity(x.len());
+    for group in x.chunks(GROUP) {
+        let largest = group
+            .iter()
+            .fold(0.0_f32, |max, it| max.max((*it as f32).abs()));
+        let scale = largest / 127.0;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let round = |it: &f64| f64::from(libm::roundf(*it as f32 * inverse)) * f64::from(scale);
+        out.extend(group.iter().map(round));
+    }
+    out
+}
+
+fn normed(kind: NormKind, x: &[f64], gain: &[f32], bias: Option<&[f32]>, eps: f64) -> Vec<f64> {
+    let n = x.len() as f64;
+    let mean = match kind {
+        NormKind::Layer => x.iter().sum::<f64>() / n,
+        NormKind::Rms => 0.0,
+    };
+    let centred: Vec<f64> = x.iter().map(|x| x - mean).collect();
+    let scale = 1.0 / libm::sqrt(dot(&centred, &centred) / n + eps);
+    let scaled = centred
+        .iter()
         .zip(gain)
-        .map(|(x, gain)| (f64::from(*x) * scale * f64::from(*gain)) as f32)
-        .collect()
+        .map(|(x, gain)| x * scale * f64::from(*gain));
+    let mut out: Vec<f64> = scaled.collect();
+    if let Some(bias) = bias {
+        add_floats(&mut out, bias);
+    }
+    out
 }
 
-/// `x * sigmoid(x)`.
-fn silu(x: f32) -> f32 {
-    let x = f64::from(x);
-    (x / (1.0 + libm::exp(-x))) as f32
-}
-
-/// Every query head attends to all positions up to `pos`; neighbouring heads share keys and
-/// values, `(n_heads, head_dim)`.
-fn attention(
-    config: &ModelConfig,
-    cache: &KvCache,
-    layer: usize,
-    pos: usize,
-    q: &[f32],
-) -> Vec<f32> {
-    let head_dim = config.head_dim;
-    let scale = 1.0 / libm::sqrt(head_dim as f64);
-    let mut mixed = Vec::with_capacity(q.len());
-    for (head, q) in q.chunks_exact(head_dim).enumerate() {
-        let first = head / config.heads_per_kv() * head_dim; // first channel of the shared head
-        let of = |plane: &[f32], at: usize| -> Vec<f32> {
-            plane[at * config.kv_dim() + first..][..head_dim].to_vec()
-        };
-        let scores: Vec<f64> = (0..=pos)
-            .map(|at| dot(q, &of(cache.keys(layer), at)) * scale)
-            .collect(); // (pos + 1)
-        let shares = softmax(&scores); // (pos + 1)
-        for channel in 0..head_dim {
-            let sum: f64 = shares
-                .iter()
-                .enumerate()
-                .map(|(at, share)| {
-                    share * f64::from(cache.values(layer)[at * config.kv_dim() + first + channel])
-                })
-                .sum();
-            mixed.push(sum as f32);
+fn rotate(rope: &Rope, turns: &[(f32, f32)], heads: &mut [f64]) {
+    // Through f32 both ways would round; the pairs are few enough to be told one by one.
+    let head_dim = rope.head_dim();
+    for head in heads.chunks_exact_mut(head_dim) {
+        for (pair, (cos, sin)) in turns.iter().enumerate() {
+            let (i, j) = rope.pair(pair);
+            let (cos, sin) = (f64::from(*cos), f64::from(*sin));
+            let (a, b) = (head[i], head[j]);
+            (head[i], head[j]) = (a * cos - b * sin, a * sin + b * cos);
         }
     }
-    mixed
+}
+
+fn activate(activation: Activation, registers: &mut Registers) {
+    let up = registers[&Register::Up].clone();
+    match activation {
+        Activation::GeluErf => {
+            for it in rows_of(registers, Register::Up).flatten() {
+                *it = *it * 0.5 * (1.0 + libm::erf(*it / std::f64::consts::SQRT_2));
+            }
+        }
+        Activation::GeluTanhGated | Activation::SiluGated => {
+            for (gate, up) in rows_of(registers, Register::Gate).zip(up) {
+                for (gate, up) in gate.iter_mut().zip(up) {
+                    *gate = match activation {
+                        Activation::GeluErf | Activation::GeluTanhGated => gelu_tanh(*gate),
+                        Activation::SiluGated => *gate / (1.0 + libm::exp(-*gate)),
+                    } * up;
+                }
+            }
+        }
+    }
+}
+
+/// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016).
+fn gelu_tanh(x: f64) -> f64 {
+    let inner = libm::sqrt(2.0 / std::f64::consts::PI) * (x + 0.044_715 * x * x * x);
+    0.5 * x * (1.0 + libm::tanh(inner))
+}
+
+fn capped(x: f64, cap: f64) -> f64 {
+    cap * libm::tanh(x / cap)
 }
 
 fn softmax(scores: &[f64]) -> Vec<f64> {
@@ -212,7 +392,17 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-fn add(x: &mut [f32], y: &[f32]) {
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add_floats(x: &mut [f64], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += f64::from(*y);
+    }
+}
+
+fn add_to(x: &mut [f64], y: &[f64]) {
     for (x, y) in x.iter_mut().zip(y) {
         *x += y;
     }

@@ -7,9 +7,13 @@ mod mix;
 
 pub use mix::{Mix, MixContext};
 
+use std::collections::BTreeSet;
+
 use crate::ModelConfig;
+use crate::arch::{Architecture, Facts, NormKind};
+use crate::gguf::{GgufReader, ModelHeader, ReadOptions};
 use crate::quant::{Format, quantize};
-use crate::weights::Slot;
+use crate::weights::{LayerSlot, Slot, WeightStore, Weights};
 
 /// token; the first after the 256 bytes.
 pub const BOS: u32 = 256;
@@ -160,6 +164,8 @@ fn text_bytes(text: &str) -> Vec<u8> {
 /// A model to be made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyntheticModel {
+    /// What is built.
+    pub architecture: Architecture,
     /// Transformer blocks.
     pub n_layers: usize,
     /// Channels of the residual stream; a multiple of `n_heads`.
@@ -185,6 +191,7 @@ pub struct SyntheticModel {
 impl SyntheticModel {
     /// The smallest model that has everything: odd counts, shared heads, whole blocks.
     pub const SMALL: Self = Self {
+        architecture: Architecture::Llama,
         n_layers: 2,
         dim: 64,
         n_heads: 4,
@@ -199,21 +206,43 @@ impl SyntheticModel {
 
     /// What a reader will say of it.
     pub fn config(&self) -> ModelConfig {
-        ModelConfig {
-            name: "synthetic".to_owned(),
-            n_layers: self.n_layers,
-            dim: self.dim,
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_kv_heads,
-            head_dim: self.dim / self.n_heads,
-            ffn_dim: self.ffn_dim,
-            vocab_size: self.vocab_size,
-            context_len: self.context_len,
-            rope_dim: self.dim / self.n_heads,
-            rope_base: 10_000.0,
-            norm_eps: 1e-5,
-            tied_output: self.tied_output,
-        }
+        let mut writer = GgufWriter::default();
+        self.add_shape(&mut writer);
+        let metadata = crate::gguf::metadata_of(&writer.finish()).expect("a good header");
+        ModelConfig::from_metadata(&metadata, self.vocab_size, &self.present(), usize::MAX)
+            .expect("a good configuration")
+    }
+
+    /// What a reader makes of the file.
+    ///
+    /// # Panics
+    /// When the sizes make no model.
+    pub fn load(&self) -> (ModelHeader, Weights) {
+        let mut reader = GgufReader::new(ReadOptions {
+            file_bytes: None,
+            available_bytes: None,
+            max_context: self.context_len,
+        });
+        let mut store = WeightStore::default();
+        reader.push(&self.gguf(), &mut store).expect("a good file");
+        let header = reader.finish(&mut store).expect("a whole file");
+        (header, store.into_weights().expect("every tensor"))
+    }
+
+    /// The tensors of the file: what the architecture requires, and an output of its own.
+    fn present(&self) -> BTreeSet<Slot> {
+        let facts = self.architecture.facts();
+        let outside = Slot::OUTSIDE
+            .into_iter()
+            .filter(|slot| slot.is_required(facts));
+        let output = (facts.causal && !self.tied_output).then_some(Slot::Output);
+        let layers = (0..self.n_layers).flat_map(|layer| {
+            LayerSlot::ALL
+                .into_iter()
+                .filter(|slot| slot.is_required(facts))
+                .map(move |slot| Slot::Layer(layer, slot))
+        });
+        outside.chain(output).chain(layers).collect()
     }
 
     /// The file.
@@ -236,62 +265,103 @@ impl SyntheticModel {
         writer
     }
 
-    /// Adds every tensor, in the order of [`Slot::all`].
+    /// Adds every tensor, in the order of [`Slot::all`], fused as the architecture's files are.
     pub fn add_tensors(&self, writer: &mut GgufWriter) {
         self.add_tensors_as(writer, Mix::One(self.format));
     }
 
     fn add_tensors_as(&self, writer: &mut GgufWriter, mix: Mix) {
         let config = self.config();
+        let fused = self.architecture.facts().fused;
+        let mut pending: Vec<u8> = Vec::new();
+        let mut pending_rows = 0;
         for (n, slot) in Slot::all(&config).enumerate() {
             let (rows, cols) = slot.shape(&config);
+            let fused_name = match slot {
+                Slot::Layer(layer, LayerSlot::AttnQ | LayerSlot::AttnK | LayerSlot::AttnV)
+                    if fused =>
+                {
+                    Some(format!("blk.{layer}.attn_qkv.weight"))
+                }
+                Slot::Layer(layer, LayerSlot::FfnGate | LayerSlot::FfnUp) if fused => {
+                    Some(format!("blk.{layer}.ffn_up.weight"))
+                }
+                _ => None,
+            };
+            let name = fused_name.unwrap_or_else(|| slot.name());
             let context = MixContext {
                 cols,
                 n_layers: self.n_layers,
                 tied_output: self.tied_output,
             };
-            let format = if slot.is_norm() {
+            let format = if slot.is_matrix() {
+                mix.format(&name, context)
+            } else {
                 Format::F32
-            } else {
-                mix.format(&slot.name(), context)
             };
-            let mut random = Random(self.seed.wrapping_add(n as u64));
-            // The variance of a sum over `cols` stays about 1; gains stay about 1.
-            let (mean, spread) = if slot.is_norm() {
-                (1.0, 0.2)
-            } else {
-                (0.0, (3.0 / cols as f32).sqrt())
+            pending.extend(quantize(format, &self.weights(n, slot, rows, cols)));
+            pending_rows += rows;
+            let more = [LayerSlot::AttnQ, LayerSlot::AttnK, LayerSlot::FfnGate];
+            if fused && matches!(slot, Slot::Layer(_, slot) if more.contains(&slot)) {
+                continue;
+            }
+            let dims = match slot.is_matrix() {
+                true => vec![cols as u64, pending_rows as u64],
+                false => vec![cols as u64],
             };
-            let weights: Vec<f32> = (0..rows * cols)
-                .map(|_| mean + spread * random.symmetric())
-                .collect();
-            let dims = match slot.is_norm() {
-                true => vec![cols as u64],
-                false => vec![cols as u64, rows as u64],
-            };
-            writer.tensor(
-                &slot.name(),
-                &dims,
-                format.type_id(),
-                quantize(format, &weights),
-            );
+            let bytes = std::mem::take(&mut pending);
+            writer.tensor(&name, &dims, format.type_id(), bytes);
+            pending_rows = 0;
         }
     }
 
+    /// The variance of a sum over `cols` stays about 1; gains and factors stay about 1, biases
+    /// about 0.
+    fn weights(&self, n: usize, slot: Slot, rows: usize, cols: usize) -> Vec<f32> {
+        let mut random = Random(self.seed.wrapping_add(n as u64));
+        let is_bias = slot.name().ends_with(".bias");
+        let (mean, spread) = match (slot.is_matrix(), is_bias) {
+            (true, _) => (0.0, (3.0 / cols as f32).sqrt()),
+            (false, true) => (0.0, 0.2),
+            (false, false) => (1.0, 0.2),
+        };
+        (0..rows * cols)
+            .map(|_| mean + spread * random.symmetric())
+            .collect()
+    }
+
     fn add_shape(&self, writer: &mut GgufWriter) {
-        let config = self.config();
+        let facts: &Facts = self.architecture.facts();
+        let head_dim = self.dim / self.n_heads;
+        let key = |name: &str| format!("{}.{name}", facts.name);
+        let eps = match facts.norm {
+            NormKind::Layer => "attention.layer_norm_epsilon",
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+        };
         writer
-            .text("general.architecture", "llama")
+            .text("general.architecture", facts.name)
             .text("general.name", "synthetic")
-            .uint("llama.block_count", config.n_layers as u32)
-            .uint("llama.embedding_length", config.dim as u32)
-            .uint("llama.attention.head_count", config.n_heads as u32)
-            .uint("llama.attention.head_count_kv", config.n_kv_heads as u32)
-            .uint("llama.feed_forward_length", config.ffn_dim as u32)
-            .uint("llama.context_length", config.context_len as u32)
-            .uint("llama.rope.dimension_count", config.rope_dim as u32)
-            .float("llama.rope.freq_base", config.rope_base)
-            .float("llama.attention.layer_norm_rms_epsilon", config.norm_eps);
+            .uint(&key("block_count"), self.n_layers as u32)
+            .uint(&key("embedding_length"), self.dim as u32)
+            .uint(&key("attention.head_count"), self.n_heads as u32)
+            .uint(&key("attention.head_count_kv"), self.n_kv_heads as u32)
+            .uint(&key("feed_forward_length"), self.ffn_dim as u32)
+            .uint(&key("context_length"), self.context_len as u32)
+            .float(&key(eps), 1e-5);
+        if facts.rope.is_some() {
+            writer
+                .uint(&key("rope.dimension_count"), head_dim as u32)
+                .float(&key("rope.freq_base"), 10_000.0);
+        }
+        if facts.window_period.is_some() {
+            // Shorter than any test's text, so that it shows.
+            writer.uint(&key("attention.sliding_window"), 16);
+        }
+        if self.architecture == Architecture::Gemma2 {
+            writer
+                .float(&key("attn_logit_softcapping"), 50.0)
+                .float(&key("final_logit_softcapping"), 30.0);
+        }
     }
 
     fn add_tokenizer(&self, writer: &mut GgufWriter) {

@@ -10,7 +10,9 @@ use serde_json::Value;
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions};
 use thrum_engine::memory::MAX_BATCH;
-use thrum_engine::reference::ReferenceModel;
+use thrum_engine::model::Model;
+use thrum_engine::reference::{ReferenceModel, Rounding};
+use thrum_engine::sequences::SequenceId;
 use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::{WeightStore, Weights};
 
@@ -28,6 +30,9 @@ const Q8_0_NEAR_TIE: f32 = 0.15;
 
 /// choices of 1,664; twice what was measured.
 const Q8_0_MAX_MISSED: usize = 74;
+
+/// positions; the default model's context.
+const POSITIONS: usize = 512;
 
 struct Case {
     tokens: Vec<u32>,
@@ -108,13 +113,17 @@ fn argmax(logits: &[f32]) -> u32 {
     best as u32
 }
 
+fn read(model: &mut Model, id: SequenceId, tokens: &[u32]) -> Vec<f32> {
+    pollster::block_on(model.read(id, tokens)).expect("a good batch")
+}
+
 /// Feeds one token at a time, following llama.cpp's continuation; the logits at every position.
-fn forced(mut forward: impl FnMut(&[u32], usize) -> Vec<f32>, case: &Case) -> Vec<Vec<f32>> {
+fn forced(model: &mut Model, case: &Case) -> Vec<Vec<f32>> {
     let all = [&case.tokens[..], &case.continuation].concat();
-    all.iter()
-        .enumerate()
-        .map(|(pos, token)| forward(&[*token], pos))
-        .collect()
+    let id = model.open().expect("room for one");
+    let logits = all.iter().map(|token| read(model, id, &[*token])).collect();
+    model.close(id);
+    logits
 }
 
 /// How far the logits are from llama.cpp's, and how often the choice differs.
@@ -145,14 +154,10 @@ impl Agreement {
 
 fn cpu_agreement(kind: &str) -> Agreement {
     let (header, weights) = load(&format!("thrum-demo.{kind}.gguf"));
-    let mut cpu = CpuModel::new(header.config, weights);
+    let mut cpu = Model::new(CpuModel::new(header.config, weights), POSITIONS);
     let mut agreement = Agreement::default();
     for case in golden(kind) {
-        let logits = forced(
-            |tokens, pos| cpu.forward(tokens, pos).expect("a good batch"),
-            &case,
-        );
-        agreement.add(&case, &logits);
+        agreement.add(&case, &forced(&mut cpu, &case));
     }
     agreement
 }
@@ -199,33 +204,30 @@ fn q8_0_logits_are_llama_cpps_and_choices_differ_at_near_ties_only() {
 fn greedy_tokens_are_the_references() {
     for kind in ["f16", "q8_0"] {
         let (header, weights) = load(&format!("thrum-demo.{kind}.gguf"));
-        let mut reference = ReferenceModel::new(header.config.clone(), &weights);
-        let mut cpu = CpuModel::new(header.config, weights);
+        let reference = ReferenceModel::new(header.config.clone(), &weights, Rounding::Exact);
+        let mut reference = Model::new(reference, POSITIONS);
+        let mut cpu = Model::new(CpuModel::new(header.config, weights), POSITIONS);
         for case in golden(kind).into_iter().take(20) {
-            let expected = greedy(
-                |tokens, pos| reference.forward(tokens, pos).expect("a good batch"),
-                &case.tokens,
-            );
-            let found = greedy(
-                |tokens, pos| cpu.forward(tokens, pos).expect("a good batch"),
-                &case.tokens,
-            );
+            let expected = greedy(&mut reference, &case.tokens);
+            let found = greedy(&mut cpu, &case.tokens);
             assert_eq!(found, expected, "{kind}: {}", case.text);
         }
     }
 }
 
 /// 64 greedy tokens after `prompt`, which is read in slices.
-fn greedy(mut forward: impl FnMut(&[u32], usize) -> Vec<f32>, prompt: &[u32]) -> Vec<u32> {
+fn greedy(model: &mut Model, prompt: &[u32]) -> Vec<u32> {
+    let id = model.open().expect("room for one");
     let mut logits = Vec::new();
-    for (n, slice) in prompt.chunks(MAX_BATCH).enumerate() {
-        logits = forward(slice, n * MAX_BATCH);
+    for slice in prompt.chunks(MAX_BATCH) {
+        logits = read(model, id, slice);
     }
     let mut answer = Vec::new();
     while answer.len() < 64 {
         let token = argmax(&logits);
-        logits = forward(&[token], prompt.len() + answer.len());
+        logits = read(model, id, &[token]);
         answer.push(token);
     }
+    model.close(id);
     answer
 }

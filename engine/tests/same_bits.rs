@@ -4,11 +4,11 @@
 //! `--target wasm32-unknown-unknown` (in Node, through wasm-bindgen-test-runner). A digest that
 //! changes is a change of arithmetic, and every peer's answers change with it.
 
+use futures::FutureExt as _;
 use thrum_engine::cpu::CpuModel;
-use thrum_engine::gguf::{GgufReader, ReadOptions};
+use thrum_engine::model::Model;
 use thrum_engine::quant::Format;
 use thrum_engine::synthetic::{Random, SyntheticModel};
-use thrum_engine::weights::WeightStore;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 /// A digest of every bit of the logits after each batch, for a format and two shapes.
@@ -30,8 +30,10 @@ fn digest(format: Format) -> u64 {
         let mut model = load(&spec);
         let mut random = Random(11);
         let tokens: Vec<u32> = (0..90).map(|_| random.bits() % 320).collect();
-        for (n, batch) in tokens.chunks(7).enumerate() {
-            for logit in model.forward(batch, n * 7).expect("a good batch") {
+        let id = model.open().expect("room for one");
+        for batch in tokens.chunks(7) {
+            let logits = model.read(id, batch).now_or_never();
+            for logit in logits.expect("no waiting").expect("a good batch") {
                 digest = (digest ^ u64::from(logit.to_bits())).wrapping_mul(FNV_PRIME);
             }
         }
@@ -45,17 +47,9 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 /// FNV-1a's 64-bit prime.
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-fn load(spec: &SyntheticModel) -> CpuModel {
-    let options = ReadOptions {
-        file_bytes: None,
-        available_bytes: None,
-        max_context: 128,
-    };
-    let mut reader = GgufReader::new(options);
-    let mut store = WeightStore::default();
-    reader.push(&spec.gguf(), &mut store).expect("a good file");
-    let header = reader.finish(&mut store).expect("a whole file");
-    CpuModel::new(header.config, store.into_weights().expect("every tensor"))
+fn load(spec: &SyntheticModel) -> Model {
+    let (header, weights) = spec.load();
+    Model::new(CpuModel::new(header.config, weights), 128)
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -11,13 +11,16 @@ use thrum_engine::generate::{Generation, GenerationParams, Step};
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions, WeightSink};
 use thrum_engine::gpu::{GpuDevice, GpuOptions, GpuUpload};
 use thrum_engine::model::Model;
-use thrum_engine::reference::ReferenceModel;
+use thrum_engine::reference::{ReferenceModel, Rounding};
 use thrum_engine::sampler::SamplerParams;
 use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::WeightStore;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+/// positions; room for one answer.
+const POSITIONS: usize = 512;
 
 /// bytes; a chunk of a download.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -51,6 +54,7 @@ async fn answer(header: &ModelHeader, model: &mut Model, prompt: &[u32], n: usiz
             .await
             .expect("the model computes");
         if let Step::Finished(_) = step {
+            generation.release(model);
             return generation.answer().to_vec();
         }
     }
@@ -62,8 +66,9 @@ async fn all_paths_give_the_same_tokens() {
     let header = read(&mut store);
     let weights = store.into_weights().expect("every tensor was written");
     let config = &header.config;
-    let mut reference = Model::Reference(Box::new(ReferenceModel::new(config.clone(), &weights)));
-    let mut cpu = Model::Cpu(Box::new(CpuModel::new(config.clone(), weights)));
+    let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Int8);
+    let mut reference = Model::new(reference, POSITIONS);
+    let mut cpu = Model::new(CpuModel::new(config.clone(), weights), POSITIONS);
     let device = GpuDevice::request(GpuOptions::default())
         .await
         .expect("Chromium has WebGPU");
@@ -73,7 +78,7 @@ async fn all_paths_give_the_same_tokens() {
         .into_model()
         .await
         .expect("the device takes the weights");
-    let mut gpu = Model::Gpu(Box::new(gpu));
+    let mut gpu = Model::new(gpu, POSITIONS);
 
     for case in &Golden::read().cases {
         let options = EncodeOptions {

@@ -10,7 +10,7 @@ use thrum_engine::chat::{ChatContext, Message, render};
 use thrum_engine::generate::{Generation, GenerationParams, Step};
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions};
 use thrum_engine::model::Model;
-use thrum_engine::reference::ReferenceModel;
+use thrum_engine::reference::{ReferenceModel, Rounding};
 use thrum_engine::sampler::SamplerParams;
 use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::WeightStore;
@@ -38,6 +38,9 @@ const PROMPTS: [&str; 20] = [
     "zip: bee hum>",
     "reverse: starling>gnilrats;upper: hive>HIVE;month: May>",
 ];
+
+/// positions; room for one answer.
+const POSITIONS: usize = 512;
 
 /// A prompt whose sampled answer is long enough to kill a provider in the middle of it.
 const SEEDED: &str = "reverse: starling>gnilrats;";
@@ -67,10 +70,9 @@ impl Reference {
         }
         let header = reader.finish(&mut store).unwrap();
         let weights = store.into_weights().unwrap();
-        let model = Model::Reference(Box::new(ReferenceModel::new(
-            header.config.clone(),
-            &weights,
-        )));
+        let config = header.config.clone();
+        let reference = ReferenceModel::new(config, &weights, Rounding::Int8);
+        let model = Model::new(reference, POSITIONS);
         Self { header, model }
     }
 
@@ -91,6 +93,7 @@ impl Reference {
                     .iter()
                     .flat_map(|id| tokenizer.piece(*id).to_vec())
                     .collect();
+                generation.release(&mut self.model);
                 return String::from_utf8_lossy(&bytes).into_owned();
             }
         }

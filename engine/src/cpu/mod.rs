@@ -4,6 +4,9 @@
 //! and for every cut of a prompt into batches: each dot product has eight running sums, taken and
 //! folded in the order that [`lanes`] states, whichever kernel computes it.
 
+mod attention;
+mod cache;
+mod elementwise;
 pub mod lanes;
 mod matmul;
 mod model;

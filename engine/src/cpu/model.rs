@@ -1,62 +1,85 @@
-//! The llama forward pass over a batch of tokens, with weights as the file has them.
+//! Interprets a [`Plan`] on the CPU, with weights quantised as they are in the file.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
+use super::attention::Attention;
+use super::cache::Cache;
+use super::elementwise;
 use super::kernel;
 use super::matmul::{RowScratch, matmul_with};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
-use crate::kv::KvCache;
-use crate::memory::MAX_BATCH;
+use crate::pass::Pass;
+use crate::plan::{Op, Plan, Register};
 use crate::quant::dequantize;
 use crate::rope::Rope;
-use crate::weights::{LayerWeights, Weights};
+use crate::sequences::{PageCopy, PageTurn};
+use crate::weights::{Matrix, Slot, Weights};
 
 /// A model on the CPU.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CpuModel {
     config: ModelConfig,
-    /// Shared with every fork.
-    weights: Arc<Weights>,
-    rope: Rope,
-    cache: KvCache,
-    buffers: Buffers,
+    plan: Plan,
+    rope: Option<Rope>,
+    matrices: BTreeMap<Slot, Matrix>,
+    /// Gains and biases, `(cols)` each.
+    vectors: BTreeMap<Slot, Vec<f32>>,
+    cache: Cache,
+    registers: Registers,
+    row: RowScratch, // (cols) of the widest matrix
 }
 
-/// Activations of a batch of `tokens`; sized for [`MAX_BATCH`] and used from the front.
-#[derive(Debug, Clone)]
-struct Buffers {
-    x: Vec<f32>,      // (tokens, dim)
-    normed: Vec<f32>, // (tokens, dim)
-    q: Vec<f32>,      // (tokens, n_heads, head_dim)
-    k: Vec<f32>,      // (tokens, n_kv_heads, head_dim)
-    v: Vec<f32>,      // (tokens, n_kv_heads, head_dim)
-    mixed: Vec<f32>,  // (tokens, n_heads, head_dim)
-    out: Vec<f32>,    // (tokens, dim)
-    gate: Vec<f32>,   // (tokens, ffn_dim)
-    up: Vec<f32>,     // (tokens, ffn_dim)
-    scores: Vec<f32>, // (positions)
-    row: RowScratch,  // (cols) of the widest matrix
+/// The registers of a pass, `(rows, width)` each; they keep their memory between passes.
+#[derive(Debug, Default)]
+struct Registers(BTreeMap<Register, Vec<f32>>);
+
+impl Registers {
+    /// A register of `floats` floats, whatever they are.
+    fn resize(&mut self, register: Register, floats: usize) -> &mut Vec<f32> {
+        let values = self.0.entry(register).or_default();
+        values.resize(floats, 0.0);
+        values
+    }
+
+    /// A register that has been written.
+    fn get(&mut self, register: Register) -> &mut Vec<f32> {
+        self.0.entry(register).or_default()
+    }
+
+    /// Takes a register out, so that another can be written beside it.
+    fn take(&mut self, register: Register) -> Vec<f32> {
+        self.0.remove(&register).unwrap_or_default()
+    }
+
+    fn put(&mut self, register: Register, values: Vec<f32>) {
+        self.0.insert(register, values);
+    }
 }
 
 impl CpuModel {
     /// A model with an empty cache.
-    pub fn new(config: ModelConfig, weights: Weights) -> Self {
-        Self::over(config, Arc::new(weights))
-    }
-
-    /// Another model on the same weights, with keys and values of its own and none cached.
-    pub fn fork(&self) -> Self {
-        Self::over(self.config.clone(), Arc::clone(&self.weights))
-    }
-
-    fn over(config: ModelConfig, weights: Arc<Weights>) -> Self {
+    pub fn new(config: ModelConfig, mut weights: Weights) -> Self {
+        let factors = config.rope.as_ref().and_then(|rope| rope.factors);
+        let factors = factors.map_or_else(Vec::new, |slot| weights.floats(slot));
+        let mut matrices = BTreeMap::new();
+        let mut vectors = BTreeMap::new();
+        for slot in Slot::all(&config) {
+            if !slot.is_matrix() {
+                vectors.insert(slot, weights.floats(slot));
+            } else if let Some(matrix) = weights.take(slot) {
+                matrices.insert(slot, matrix);
+            }
+        }
         Self {
-            rope: Rope::new(&config),
-            cache: KvCache::new(&config),
-            buffers: Buffers::new(&config),
+            plan: Plan::new(&config),
+            rope: Rope::of(&config, &factors),
+            cache: Cache::new(&config),
+            registers: Registers::default(),
+            row: RowScratch::default(),
+            matrices,
+            vectors,
             config,
-            weights,
         }
     }
 
@@ -65,224 +88,191 @@ impl CpuModel {
         &self.config
     }
 
-    /// Positions cached so far.
-    pub fn cached_len(&self) -> usize {
-        self.cache.filled()
-    }
-
-    /// Feeds `tokens` from position `start_pos` on; returns the logits after the last,
-    /// `(vocab_size)`. What was cached from `start_pos` on is forgotten.
+    /// The logits of the wanted rows, `(wanted, vocab_size)`.
     ///
     /// # Errors
-    /// As [`crate::kv::check_batch`].
-    pub fn forward(&mut self, tokens: &[u32], start_pos: usize) -> Result<Vec<f32>, EngineError> {
-        let Self {
-            config,
-            weights,
-            rope,
-            cache,
-            buffers,
-        } = self;
-        cache.begin(tokens, start_pos, config.vocab_size)?;
-        let dim = config.dim;
-        let embedding = &weights.token_embedding;
-        for (token, x) in tokens.iter().zip(buffers.x.chunks_exact_mut(dim)) {
-            dequantize(embedding.format, embedding.row(*token as usize), x);
+    /// [`EngineError::OutOfMemory`] when the cache cannot grow.
+    pub fn forward(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
+        self.run_body(pass)?;
+        let dim = self.config.dim;
+        let hidden = self.registers.take(Register::Hidden);
+        let wanted = self.registers.get(Register::Hidden);
+        for row in &pass.wanted {
+            let at = *row as usize * dim;
+            wanted.extend_from_slice(&hidden[at..at + dim]);
         }
-        let turns: Vec<_> = (0..tokens.len()).map(|i| rope.at(start_pos + i)).collect();
-        let batch = Batch {
-            config,
-            rope,
-            turns: &turns,
-            start_pos,
+        for op in self.plan.head.clone() {
+            self.apply(&op, pass);
+        }
+        Ok(self.registers.take(Register::Logits))
+    }
+
+    /// The last hidden state of every row, `(rows, dim)`.
+    ///
+    /// # Errors
+    /// As [`CpuModel::forward`].
+    pub fn hidden(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
+        self.run_body(pass)?;
+        Ok(self.registers.take(Register::Hidden))
+    }
+
+    /// Copies a page of every layer.
+    ///
+    /// # Errors
+    /// [`EngineError::OutOfMemory`] when the cache cannot grow.
+    pub fn copy_page(&mut self, copy: PageCopy) -> Result<(), EngineError> {
+        self.cache.copy_page(copy)
+    }
+
+    /// Copies a page of every layer and takes its keys back.
+    ///
+    /// # Errors
+    /// [`EngineError::OutOfMemory`] when the cache cannot grow.
+    pub fn turn_page(&mut self, turn: PageTurn) -> Result<(), EngineError> {
+        self.cache.copy_page(PageCopy {
+            from: turn.from,
+            to: turn.to,
+        })?;
+        let Some(rope) = &self.rope else {
+            return Ok(());
         };
-        for (l, layer) in weights.layers.iter().enumerate() {
-            batch.attend(l, layer, cache, buffers);
-            batch.feed_forward(layer, buffers);
+        for layer in 0..self.config.n_layers {
+            let turns = rope.back(turn.by as usize, self.config.window_of(layer).is_some());
+            self.cache
+                .change_keys(layer, turn.to, |keys| rope.rotate(&turns, keys));
         }
-        cache.commit(start_pos + tokens.len());
-
-        let last = (tokens.len() - 1) * dim;
-        let normed = &mut buffers.normed[..dim];
-        rms_norm(
-            &buffers.x[last..last + dim],
-            &weights.output_norm,
-            config.norm_eps,
-            normed,
-        );
-        let mut logits = vec![0.0; config.vocab_size]; // (vocab_size)
-        matmul_with(&mut buffers.row, weights.head(), normed, &mut logits);
-        Ok(logits)
+        Ok(())
     }
-}
 
-/// What the blocks of one pass have in common.
-struct Batch<'a> {
-    config: &'a ModelConfig,
-    rope: &'a Rope,
-    turns: &'a [Vec<(f32, f32)>], // (tokens, rope_dim / 2)
-    start_pos: usize,
-}
-
-impl Batch<'_> {
-    /// `x += attention(norm(x))` for every token.
-    fn attend(&self, l: usize, layer: &LayerWeights, cache: &mut KvCache, buffers: &mut Buffers) {
-        let ModelConfig { dim, head_dim, .. } = *self.config;
-        let (q_dim, kv_dim) = (self.config.q_dim(), self.config.kv_dim());
-        let n = self.turns.len();
-        let Buffers {
-            x,
-            normed,
-            q,
-            k,
-            v,
-            mixed,
-            out,
-            scores,
-            row,
-            ..
-        } = buffers;
-        let (x, normed, out) = (
-            &mut x[..n * dim],
-            &mut normed[..n * dim],
-            &mut out[..n * dim],
-        );
-        let (q, mixed) = (&mut q[..n * q_dim], &mut mixed[..n * q_dim]);
-        let (k, v) = (&mut k[..n * kv_dim], &mut v[..n * kv_dim]);
-
-        rms_norm(x, &layer.attn_norm, self.config.norm_eps, normed);
-        matmul_with(row, &layer.attn_q, normed, q);
-        matmul_with(row, &layer.attn_k, normed, k);
-        matmul_with(row, &layer.attn_v, normed, v);
-        for (i, turns) in self.turns.iter().enumerate() {
-            self.rope.rotate(turns, &mut q[i * q_dim..(i + 1) * q_dim]);
-            let k = &mut k[i * kv_dim..(i + 1) * kv_dim];
-            self.rope.rotate(turns, k);
-            cache.key_mut(l, self.start_pos + i).copy_from_slice(k);
-            cache
-                .value_mut(l, self.start_pos + i)
-                .copy_from_slice(&v[i * kv_dim..(i + 1) * kv_dim]);
+    fn run_body(&mut self, pass: &Pass) -> Result<(), EngineError> {
+        self.cache.make_room(pass)?;
+        for op in self.plan.body.clone() {
+            self.apply(&op, pass);
         }
-        for (i, (q, mixed)) in q
-            .chunks_exact(q_dim)
-            .zip(mixed.chunks_exact_mut(q_dim))
-            .enumerate()
-        {
-            scores.resize(self.start_pos + i + 1, 0.0);
-            let heads = q
-                .chunks_exact(head_dim)
-                .zip(mixed.chunks_exact_mut(head_dim));
-            for (head, (q, mixed)) in heads.enumerate() {
-                let first = head / self.config.heads_per_kv() * head_dim;
-                attend_head(
-                    q,
-                    cache.keys(l),
-                    cache.values(l),
-                    kv_dim,
-                    first,
-                    scores,
-                    mixed,
-                );
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &Op, pass: &Pass) {
+        let config = &self.config;
+        let registers = &mut self.registers;
+        match *op {
+            Op::EmbedTokens => {
+                let ids = pass.rows.iter().map(|row| row.token as usize);
+                let table = &self.matrices[&Slot::TokenEmbedding];
+                let hidden = registers.resize(Register::Hidden, pass.rows.len() * config.dim);
+                for (x, id) in hidden.chunks_exact_mut(config.dim).zip(ids) {
+                    dequantize(table.format, table.row(id), x);
+                    if config.embedding_scale != 1.0 {
+                        x.iter_mut().for_each(|it| *it *= config.embedding_scale);
+                    }
+                }
             }
-        }
-        matmul_with(row, &layer.attn_output, mixed, out);
-        kernel::add_scaled(x, 1.0, out);
-    }
-
-    /// `x += down(silu(gate(norm(x))) * up(norm(x)))` for every token.
-    fn feed_forward(&self, layer: &LayerWeights, buffers: &mut Buffers) {
-        let ModelConfig {
-            dim,
-            ffn_dim,
-            norm_eps,
-            ..
-        } = *self.config;
-        let n = self.turns.len();
-        let Buffers {
-            x,
-            normed,
-            out,
-            gate,
-            up,
-            row,
-            ..
-        } = buffers;
-        let (x, normed, out) = (
-            &mut x[..n * dim],
-            &mut normed[..n * dim],
-            &mut out[..n * dim],
-        );
-        let (gate, up) = (&mut gate[..n * ffn_dim], &mut up[..n * ffn_dim]);
-
-        rms_norm(x, &layer.ffn_norm, norm_eps, normed);
-        matmul_with(row, &layer.ffn_gate, normed, gate);
-        matmul_with(row, &layer.ffn_up, normed, up);
-        for (gate, up) in gate.iter_mut().zip(up) {
-            *gate = *gate / (1.0 + libm::expf(-*gate)) * *up;
-        }
-        matmul_with(row, &layer.ffn_down, gate, out);
-        kernel::add_scaled(x, 1.0, out);
-    }
-}
-
-impl Buffers {
-    fn new(config: &ModelConfig) -> Self {
-        let of = |width: usize| vec![0.0; MAX_BATCH * width];
-        Self {
-            x: of(config.dim),
-            normed: of(config.dim),
-            q: of(config.q_dim()),
-            k: of(config.kv_dim()),
-            v: of(config.kv_dim()),
-            mixed: of(config.q_dim()),
-            out: of(config.dim),
-            gate: of(config.ffn_dim),
-            up: of(config.ffn_dim),
-            scores: Vec::new(),
-            row: RowScratch::default(),
-        }
-    }
-}
-
-/// One query head over the positions that `scores` has room for.
-fn attend_head(
-    q: &[f32],      // (head_dim)
-    keys: &[f32],   // (positions, kv_dim)
-    values: &[f32], // (positions, kv_dim)
-    kv_dim: usize,
-    first: usize,       // first channel of the key and value head
-    scores: &mut [f32], // (positions), scratch
-    mixed: &mut [f32],  // (head_dim)
-) {
-    let scale = 1.0 / (q.len() as f32).sqrt();
-    let mut max = f32::NEG_INFINITY;
-    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(kv_dim)) {
-        *score = kernel::dot(q, &key[first..first + q.len()]) * scale;
-        max = max.max(*score);
-    }
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = libm::expf(*score - max);
-        sum += *score;
-    }
-    mixed.fill(0.0);
-    for (score, value) in scores.iter().zip(values.chunks_exact(kv_dim)) {
-        kernel::add_scaled(mixed, *score / sum, &value[first..first + q.len()]);
-    }
-}
-
-/// `x / sqrt(mean(x^2) + eps) * gain` for every token.
-fn rms_norm(
-    x: &[f32],    // (tokens, dim)
-    gain: &[f32], // (dim)
-    eps: f32,
-    out: &mut [f32], // (tokens, dim)
-) {
-    let dim = gain.len();
-    for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-        let scale = 1.0 / (kernel::dot(x, x) / dim as f32 + eps).sqrt();
-        for (out, (x, gain)) in out.iter_mut().zip(x.iter().zip(gain)) {
-            *out = x * scale * gain;
+            Op::EmbedPositions | Op::EmbedTypes => {
+                let slot = match op {
+                    Op::EmbedPositions => Slot::PositionEmbedding,
+                    _ => Slot::TokenTypes,
+                };
+                let table = &self.matrices[&slot];
+                let mut row = vec![0.0; config.dim];
+                let hidden = registers.get(Register::Hidden);
+                for (x, at) in hidden.chunks_exact_mut(config.dim).zip(&pass.rows) {
+                    let id = match slot {
+                        Slot::PositionEmbedding => at.position as usize,
+                        _ => 0,
+                    };
+                    dequantize(table.format, table.row(id), &mut row);
+                    kernel::add_scaled(x, 1.0, &row);
+                }
+            }
+            Op::Norm {
+                kind,
+                gain,
+                bias,
+                from,
+                to,
+            } => {
+                let x = registers.take(from);
+                let out = registers.resize(to, x.len());
+                let gain = &self.vectors[&gain];
+                let bias = bias.map(|bias| &self.vectors[&bias][..]);
+                elementwise::norm(kind, &x, gain, bias, config.norm_eps, out);
+                if from != to {
+                    registers.put(from, x);
+                }
+            }
+            Op::NormHeads { gain, of } => {
+                let gain = &self.vectors[&gain];
+                let x = registers.get(of);
+                elementwise::norm_in_place(x, gain, config.norm_eps);
+            }
+            Op::Linear {
+                weight,
+                bias,
+                from,
+                to,
+                add,
+            } => {
+                let matrix = &self.matrices[&weight];
+                let x = registers.take(from);
+                let floats = x.len() / matrix.cols * matrix.rows;
+                if add {
+                    let mut out = vec![0.0; floats];
+                    matmul_with(&mut self.row, matrix, &x, &mut out);
+                    kernel::add_scaled(registers.get(to), 1.0, &out);
+                } else {
+                    let out = registers.resize(to, floats);
+                    matmul_with(&mut self.row, matrix, &x, out);
+                }
+                if let Some(bias) = bias {
+                    let bias = &self.vectors[&bias];
+                    for y in registers.get(to).chunks_exact_mut(matrix.rows) {
+                        kernel::add_scaled(y, 1.0, bias);
+                    }
+                }
+                registers.put(from, x);
+            }
+            Op::Rotate { local } => {
+                let Some(rope) = &self.rope else { return };
+                let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
+                for (i, row) in pass.rows.iter().enumerate() {
+                    let turns = rope.at(row.position as usize, local);
+                    let q = registers.get(Register::Q);
+                    rope.rotate(&turns, &mut q[i * q_dim..(i + 1) * q_dim]);
+                    let k = registers.get(Register::K);
+                    rope.rotate(&turns, &mut k[i * kv_dim..(i + 1) * kv_dim]);
+                }
+            }
+            Op::Store { layer } => {
+                let k = registers.take(Register::K);
+                let v = registers.take(Register::V);
+                self.cache.store(layer, pass, &k, &v);
+                registers.put(Register::K, k);
+                registers.put(Register::V, v);
+            }
+            Op::Attend { layer, window } => {
+                let q = registers.take(Register::Q);
+                let mixed = registers.resize(Register::Mixed, q.len());
+                let attention = Attention {
+                    config,
+                    pass,
+                    layer,
+                    window,
+                    cache: &self.cache,
+                };
+                attention.apply(&q, mixed);
+                registers.put(Register::Q, q);
+            }
+            Op::Activate(activation) => {
+                let up = registers.take(Register::Up);
+                let up = elementwise::activate(activation, registers.get(Register::Gate), up);
+                registers.put(Register::Up, up);
+            }
+            Op::Add { from, to } => {
+                let y = registers.take(from);
+                kernel::add_scaled(registers.get(to), 1.0, &y);
+                registers.put(from, y);
+            }
+            Op::CapLogits { cap } => elementwise::cap(registers.get(Register::Logits), cap),
         }
     }
 }

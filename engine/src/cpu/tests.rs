@@ -3,26 +3,35 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ModelConfig;
+use crate::arch::{Architecture, TABLE};
 use crate::memory::MAX_BATCH;
+use crate::model::Model;
 use crate::quant::{Format, dequantize, quantize};
-use crate::reference::ReferenceModel;
+use crate::reference::{ReferenceModel, Rounding};
+use crate::sequences::{BatchRow, SequenceId};
 use crate::synthetic::{Random, SyntheticModel};
-use crate::weights::{Matrix, WeightStore, Weights};
-use crate::{EngineError, ModelConfig};
+use crate::weights::{Matrix, Weights};
 
 const FORMATS: [Format; 4] = [Format::F32, Format::F16, Format::Q4_0, Format::Q8_0];
 
 fn load(spec: &SyntheticModel) -> (ModelConfig, Weights) {
-    let options = crate::gguf::ReadOptions {
-        file_bytes: None,
-        available_bytes: None,
-        max_context: spec.context_len,
-    };
-    let mut reader = crate::gguf::GgufReader::new(options);
-    let mut store = WeightStore::default();
-    reader.push(&spec.gguf(), &mut store).expect("a good file");
-    let header = reader.finish(&mut store).expect("a whole file");
-    (header.config, store.into_weights().expect("every tensor"))
+    let (header, weights) = spec.load();
+    (header.config, weights)
+}
+
+fn both(spec: &SyntheticModel) -> (Model, Model) {
+    let (config, weights) = load(spec);
+    let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Exact);
+    (
+        Model::new(reference, 1_024),
+        Model::new(CpuModel::new(config, weights), 1_024),
+    )
+}
+
+fn cpu(spec: &SyntheticModel) -> Model {
+    let (config, weights) = load(spec);
+    Model::new(CpuModel::new(config, weights), 1_024)
 }
 
 fn tokens(n: usize, vocab_size: usize, seed: u64) -> Vec<u32> {
@@ -30,12 +39,31 @@ fn tokens(n: usize, vocab_size: usize, seed: u64) -> Vec<u32> {
     (0..n).map(|_| random.bits() % vocab_size as u32).collect()
 }
 
-/// Feeds `tokens` in batches of at most `batch`; the logits after each batch.
-fn run(model: &mut CpuModel, tokens: &[u32], batch: usize) -> Vec<Vec<f32>> {
-    let batches = tokens.chunks(batch).enumerate();
+fn forward(model: &mut Model, rows: &[BatchRow]) -> Vec<f32> {
+    pollster::block_on(model.forward(rows)).expect("a good batch")
+}
+
+/// Appends `tokens` to a sequence in batches of at most `batch`; the logits after every token.
+fn run(model: &mut Model, id: SequenceId, tokens: &[u32], batch: usize) -> Vec<Vec<f32>> {
+    let row = |token: &u32| BatchRow {
+        sequence: id,
+        token: *token,
+        logits: true,
+    };
+    let rows: Vec<BatchRow> = tokens.iter().map(row).collect();
+    let vocab_size = model.config().vocab_size;
+    let batches = rows.chunks(batch).map(|rows| forward(model, rows));
     batches
-        .map(|(n, tokens)| model.forward(tokens, n * batch).expect("a good batch"))
+        .flat_map(|logits| {
+            let rows: Vec<Vec<f32>> = logits.chunks(vocab_size).map(<[f32]>::to_vec).collect();
+            rows
+        })
         .collect()
+}
+
+fn run_anew(model: &mut Model, tokens: &[u32], batch: usize) -> Vec<Vec<f32>> {
+    let id = model.open().expect("room");
+    run(model, id, tokens, batch)
 }
 
 fn bits(logits: &[f32]) -> Vec<u32> {
@@ -48,6 +76,7 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
 
 /// Relative distance of two vectors.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
     let pairs = found
         .iter()
         .zip(expected)
@@ -55,8 +84,17 @@ fn distance(found: &[f32], expected: &[f32]) -> f64 {
     norm(pairs) / norm(expected.iter().map(|it| f64::from(*it))).max(1e-30)
 }
 
+fn assert_near(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let distance = distance(found, expected);
+        // f32 sums of a hundred terms through two layers: a few units in the last place.
+        assert!(distance < 2e-5, "{what} at {at}: {distance:e}");
+    }
+}
+
 #[test]
-fn logits_are_the_references() {
+fn logits_are_the_references_in_every_format() {
     for (n, format) in FORMATS.into_iter().enumerate() {
         let spec = SyntheticModel {
             format,
@@ -64,86 +102,137 @@ fn logits_are_the_references() {
             tied_output: n % 2 == 0,
             ..SyntheticModel::SMALL
         };
-        let (config, weights) = load(&spec);
-        let mut reference = ReferenceModel::new(config.clone(), &weights);
-        let mut cpu = CpuModel::new(config, weights);
-        for (pos, token) in tokens(40, spec.vocab_size, 5).into_iter().enumerate() {
-            let expected = reference.forward(&[token], pos).expect("a good batch");
-            let found = cpu.forward(&[token], pos).expect("a good batch");
-            // f32 sums of a hundred terms through two layers: a few units in the last place.
-            let distance = distance(&found, &expected);
-            assert!(distance < 1e-5, "{format:?} at {pos}: {distance:e}");
-        }
+        let (mut reference, mut cpu) = both(&spec);
+        let tokens = tokens(40, spec.vocab_size, 5);
+        let expected = run_anew(&mut reference, &tokens, 1);
+        let found = run_anew(&mut cpu, &tokens, 1);
+        assert_near(&found, &expected, format.name());
     }
+}
+
+#[test]
+fn logits_are_the_references_in_every_architecture() {
+    for facts in TABLE.iter().filter(|facts| facts.causal) {
+        let spec = SyntheticModel {
+            architecture: facts.architecture,
+            n_layers: 7,
+            format: Format::F32,
+            ..SyntheticModel::SMALL
+        };
+        let (mut reference, mut cpu) = both(&spec);
+        let tokens = tokens(50, spec.vocab_size, 5);
+        let expected = run_anew(&mut reference, &tokens, 9);
+        let found = run_anew(&mut cpu, &tokens, 9);
+        assert_near(&found, &expected, facts.name);
+    }
+}
+
+#[test]
+fn an_encoder_embeds_a_text_and_refuses_to_continue_one() {
+    let spec = SyntheticModel {
+        architecture: Architecture::Bert,
+        format: Format::F32,
+        ..SyntheticModel::SMALL
+    };
+    let (mut reference, mut cpu) = both(&spec);
+    let tokens = tokens(70, spec.vocab_size, 5);
+    let expected = pollster::block_on(reference.embed(&tokens)).expect("a good text");
+    let found = pollster::block_on(cpu.embed(&tokens)).expect("a good text");
+    assert_near(&[found], &[expected], "bert");
+    let id = cpu.open().expect("room");
+    let refused = pollster::block_on(cpu.read(id, &tokens[..1]));
+    assert!(matches!(refused, Err(crate::EngineError::WrongTask { .. })));
 }
 
 #[test]
 fn batches_do_not_change_a_bit() {
     for format in FORMATS {
-        let spec = SyntheticModel {
+        let mut model = cpu(&SyntheticModel {
             format,
             ..SyntheticModel::SMALL
-        };
-        let (config, weights) = load(&spec);
-        let mut model = CpuModel::new(config, weights);
-        let tokens = tokens(60, spec.vocab_size, 9);
-        let one_by_one = run(&mut model, &tokens, 1);
+        });
+        let tokens = tokens(60, 320, 9);
+        let one_by_one = run_anew(&mut model, &tokens, 1);
         for batch in [2, 3, 31, MAX_BATCH] {
-            let last = run(&mut model, &tokens, batch).pop().expect("a batch");
-            assert_eq!(
-                bits(&last),
-                bits(&one_by_one[tokens.len() - 1]),
-                "{format:?} by {batch}"
-            );
+            let found = run_anew(&mut model, &tokens, batch);
+            for (found, expected) in found.iter().zip(&one_by_one) {
+                assert_eq!(bits(found), bits(expected), "{format:?} by {batch}");
+            }
         }
     }
 }
 
 #[test]
-fn going_back_forgets_what_came_after() {
-    let (config, weights) = load(&SyntheticModel::SMALL);
-    let mut model = CpuModel::new(config, weights);
-    let first = run(&mut model, &[1, 2, 3], 3);
-    run(&mut model, &[9, 8, 7, 6, 5], 2);
-    assert_eq!(bits(&run(&mut model, &[1, 2, 3], 1)[2]), bits(&first[0]));
-    assert_eq!(model.cached_len(), 3);
+fn sequences_in_one_batch_do_not_see_each_other() {
+    let mut model = cpu(&SyntheticModel::SMALL);
+    let texts: Vec<Vec<u32>> = (0..4).map(|n| tokens(40, 320, n)).collect();
+    let alone: Vec<_> = texts.iter().map(|it| run_anew(&mut model, it, 8)).collect();
+    let ids: Vec<SequenceId> = texts.iter().map(|_| model.open().expect("room")).collect();
+    for at in (0..40).step_by(5) {
+        let mut rows = Vec::new();
+        for i in at..at + 5 {
+            for (id, text) in ids.iter().zip(&texts) {
+                rows.push(BatchRow {
+                    sequence: *id,
+                    token: text[i],
+                    logits: true,
+                });
+            }
+        }
+        for (n, logits) in forward(&mut model, &rows).chunks(320).enumerate() {
+            let expected = &alone[n % 4][at + n / 4];
+            assert_eq!(bits(logits), bits(expected), "sequence {}", n % 4);
+        }
+    }
 }
 
 #[test]
-fn refuses_bad_batches_by_name() {
-    let (config, weights) = load(&SyntheticModel {
-        context_len: 40,
+fn a_shared_beginning_goes_on_as_if_it_were_ones_own() {
+    let mut model = cpu(&SyntheticModel::SMALL);
+    let beginning = tokens(45, 320, 1);
+    let id = model.open().expect("room");
+    run(&mut model, id, &beginning, 20);
+    let other = model.share_prefix(id, 40).expect("there");
+    let (mine, theirs) = (tokens(30, 320, 2), tokens(30, 320, 3));
+    let found_theirs = run(&mut model, other, &theirs, 7);
+    let found_mine = run(&mut model, id, &mine, 7);
+    let whole = [&beginning[..40], &theirs].concat();
+    let expected = run_anew(&mut model, &whole, 9);
+    assert_eq!(bits(&found_theirs[29]), bits(&expected[69]));
+    let whole = [&beginning[..], &mine].concat();
+    let expected = run_anew(&mut model, &whole, 9);
+    assert_eq!(bits(&found_mine[29]), bits(&expected[74]));
+}
+
+#[test]
+fn a_shifted_text_is_the_references_shifted_text() {
+    let spec = SyntheticModel {
+        format: Format::F32,
         ..SyntheticModel::SMALL
-    });
-    let mut model = CpuModel::new(config, weights);
-    let too_many = vec![0; MAX_BATCH + 1];
-    for tokens in [&[][..], &too_many] {
-        let expected = EngineError::BatchSize {
-            tokens: tokens.len(),
-            max_tokens: MAX_BATCH,
-        };
-        assert_eq!(model.forward(tokens, 0), Err(expected));
+    };
+    let (mut reference, mut cpu) = both(&spec);
+    let (before, after) = (tokens(100, 320, 1), tokens(20, 320, 2));
+    let mut found = Vec::new();
+    for model in [&mut reference, &mut cpu] {
+        let id = model.open().expect("room");
+        run(model, id, &before, 20);
+        model.shift(id, 32, 32).expect("whole pages");
+        assert_eq!(model.len(id), Ok(68));
+        found.push(run(model, id, &after, 20));
     }
-    let hole = EngineError::Position {
-        start_pos: 1,
-        tokens: 1,
-        cached_len: 0,
-        context_len: 40,
-    };
-    assert_eq!(model.forward(&[0], 1), Err(hole));
-    run(&mut model, &[7; 40], 20);
-    let full = EngineError::Position {
-        start_pos: 40,
-        tokens: 1,
-        cached_len: 40,
-        context_len: 40,
-    };
-    assert_eq!(model.forward(&[0], 40), Err(full));
-    let unknown = EngineError::UnknownToken {
-        token: 320,
-        vocab_size: 320,
-    };
-    assert_eq!(model.forward(&[0, 320], 0), Err(unknown));
+    assert_near(&found[1], &found[0], "shifted");
+}
+
+#[test]
+fn going_back_forgets_what_came_after() {
+    let mut model = cpu(&SyntheticModel::SMALL);
+    let first = run_anew(&mut model, &[1, 2, 3], 3);
+    let id = model.open().expect("room");
+    run(&mut model, id, &[9, 8, 7, 6, 5], 2);
+    model.truncate(id, 0).expect("there");
+    let again = run(&mut model, id, &[1, 2, 3], 1);
+    assert_eq!(bits(&again[2]), bits(&first[2]));
+    assert_eq!(model.len(id), Ok(3));
 }
 
 /// The order of sums that [`lanes`] states, written out with one index.
@@ -218,16 +307,17 @@ proptest! {
     ) {
         let n_heads = kv_heads * group;
         let spec = SyntheticModel {
+            architecture: Architecture::Qwen2,
             n_layers: 1, dim: n_heads * 2 * half_head, n_heads, n_kv_heads: kv_heads, ffn_dim,
             vocab_size: 261, context_len: 20, format: Format::F16, tied_output: false, seed,
         };
-        let (config, weights) = load(&spec);
-        let mut reference = ReferenceModel::new(config.clone(), &weights);
-        let mut cpu = CpuModel::new(config, weights);
+        let (mut reference, mut cpu) = both(&spec);
         let tokens = tokens(n_tokens, spec.vocab_size, seed);
-        let expected = reference.forward(&tokens, 0).expect("a good batch");
-        let found = cpu.forward(&tokens, 0).expect("a good batch");
-        let distance = distance(&found, &expected);
-        prop_assert!(distance < 1e-5, "{distance:e}");
+        let expected = run_anew(&mut reference, &tokens, n_tokens);
+        let found = run_anew(&mut cpu, &tokens, n_tokens);
+        for (found, expected) in found.iter().zip(&expected) {
+            let distance = distance(found, expected);
+            prop_assert!(distance < 2e-5, "{distance:e}");
+        }
     }
 }

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::cpu::CpuModel;
-use crate::gguf::{GgufReader, ReadOptions};
 use crate::synthetic::{EOS, SyntheticModel};
-use crate::weights::WeightStore;
 
 fn sampled() -> SamplerParams {
     SamplerParams {
@@ -17,19 +15,9 @@ fn sampled() -> SamplerParams {
 }
 
 fn load(spec: &SyntheticModel) -> (Model, Tokenizer) {
-    let mut reader = GgufReader::new(ReadOptions {
-        file_bytes: None,
-        available_bytes: None,
-        max_context: 128,
-    });
-    let mut store = WeightStore::default();
-    reader.push(&spec.gguf(), &mut store).expect("a good file");
-    let header = reader.finish(&mut store).expect("a whole file");
-    let weights = store.into_weights().expect("every tensor");
-    (
-        Model::Cpu(Box::new(CpuModel::new(header.config, weights))),
-        header.tokenizer,
-    )
+    let (header, weights) = spec.load();
+    let model = Model::new(CpuModel::new(header.config, weights), 1_024);
+    (model, header.tokenizer)
 }
 
 fn params(max_tokens: usize) -> GenerationParams {
@@ -135,9 +123,10 @@ fn a_long_prompt_is_read_in_slices() {
     assert_eq!((heard.slices, heard.ids.len()), (3, 1));
     let by_hand = {
         let (mut model, _) = load(&SyntheticModel::SMALL);
+        let id = model.open().expect("room");
         let mut logits = Vec::new();
-        for (pos, token) in prompt.iter().enumerate() {
-            logits = pollster::block_on(model.forward(&[*token], pos)).expect("a good batch");
+        for token in &prompt {
+            logits = pollster::block_on(model.read(id, &[*token])).expect("a good batch");
         }
         let sampler = Sampler::new(sampled()).expect("good parameters");
         let choice = sampler.choose(&mut logits, &prompt, 0, None);

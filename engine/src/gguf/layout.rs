@@ -1,11 +1,14 @@
 //! Turns a raw header into the model it describes: every tensor known, shaped and placed.
 
+use std::collections::BTreeSet;
+
 use super::GgufError;
 use super::header::{RawHeader, RawTensor, duplicate_name};
 use super::stream::Extent;
+use crate::arch::Facts;
 use crate::config::{MAX_VOCAB, ModelConfig};
 use crate::quant::{Format, foreign_type_name};
-use crate::weights::{Slot, TensorInfo};
+use crate::weights::{LayerSlot, Slot, TensorInfo};
 
 /// The model and where its tensors lie.
 #[derive(Debug)]
@@ -23,25 +26,35 @@ impl Layout {
                 tensor: tensor.to_owned(),
             });
         }
-        let tied_output = !header
-            .tensors
-            .iter()
-            .any(|raw| raw.name == Slot::Output.name());
+        let architecture = header.metadata.text("general.architecture")?;
+        let facts = Facts::of(architecture).ok_or_else(|| GgufError::UnknownArchitecture {
+            name: architecture.to_owned(),
+        })?;
         let vocab_size = vocab_size(&header.tensors)?;
-        let config =
-            ModelConfig::from_metadata(&header.metadata, vocab_size, tied_output, max_context)?;
-        let mut tensors = header
-            .tensors
-            .iter()
-            .map(|raw| checked(raw, &config))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(slot) =
-            Slot::all(&config).find(|slot| !tensors.iter().any(|it| it.slot == *slot))
-        {
-            return Err(GgufError::MissingTensor { name: slot.name() });
+        let mut raws = Vec::with_capacity(header.tensors.len());
+        let mut present = BTreeSet::new();
+        for raw in &header.tensors {
+            let slots = slots(&raw.name, facts);
+            if slots.is_empty() || !slots.iter().all(|slot| present.insert(*slot)) {
+                return Err(GgufError::UnexpectedTensor {
+                    tensor: raw.name.clone(),
+                });
+            }
+            raws.push((raw, slots));
         }
-        tensors.sort_by_key(|tensor| tensor.offset);
-        let data_bytes = placed(&tensors, header.alignment)?;
+        let config =
+            ModelConfig::from_metadata(&header.metadata, vocab_size, &present, max_context)?;
+        raws.sort_by_key(|(raw, _)| raw.offset);
+        let mut tensors = Vec::new();
+        let mut data_bytes = 0;
+        for (i, (raw, slots)) in raws.iter().enumerate() {
+            let before = i.checked_sub(1).map(|before| raws[before].0);
+            placed(raw, before, data_bytes, header.alignment)?;
+            let infos = checked(raw, slots, &config)?;
+            let bytes = infos.iter().map(TensorInfo::bytes).sum();
+            data_bytes = raw.offset.checked_add(bytes).ok_or(TOO_FAR)?;
+            tensors.extend(infos);
+        }
         let header_end = header.header_end;
         let data_start = header_end.next_multiple_of(header.alignment);
         let end = data_start.checked_add(data_bytes).ok_or(TOO_FAR)?;
@@ -83,14 +96,41 @@ fn vocab_size(tensors: &[RawTensor]) -> Result<usize, GgufError> {
     }
 }
 
-fn checked(raw: &RawTensor, config: &ModelConfig) -> Result<TensorInfo, GgufError> {
-    let tensor = || raw.name.clone();
-    let Some(slot) = Slot::from_name(&raw.name) else {
-        return Err(GgufError::UnexpectedTensor { tensor: tensor() });
-    };
-    if let Slot::Layer(layer, _) = slot
-        && layer >= config.n_layers
+/// The places of a tensor's rows: one, or several one after the other; none for a stranger.
+fn slots(name: &str, facts: &Facts) -> Vec<Slot> {
+    if facts.fused
+        && let Some((layer, parts)) = fused(name)
     {
+        let slot = |part: &LayerSlot| Slot::Layer(layer, *part);
+        return parts.iter().map(slot).collect();
+    }
+    Slot::from_name(name).into_iter().collect()
+}
+
+/// A tensor that holds several, and their order (Phi-3).
+fn fused(name: &str) -> Option<(usize, &'static [LayerSlot])> {
+    let (layer, name) = name.strip_prefix("blk.")?.split_once('.')?;
+    let parts: &[LayerSlot] = match name {
+        "attn_qkv.weight" => &[LayerSlot::AttnQ, LayerSlot::AttnK, LayerSlot::AttnV],
+        "attn_qkv.bias" => &[
+            LayerSlot::AttnQBias,
+            LayerSlot::AttnKBias,
+            LayerSlot::AttnVBias,
+        ],
+        "ffn_up.weight" => &[LayerSlot::FfnGate, LayerSlot::FfnUp],
+        _ => return None,
+    };
+    let number: usize = layer.parse().ok()?;
+    (number.to_string() == layer).then_some((number, parts))
+}
+
+fn checked(
+    raw: &RawTensor,
+    slots: &[Slot],
+    config: &ModelConfig,
+) -> Result<Vec<TensorInfo>, GgufError> {
+    let tensor = || raw.name.clone();
+    if slots.iter().any(|slot| is_beyond(*slot, config)) {
         return Err(GgufError::UnexpectedTensor { tensor: tensor() });
     }
     let Some(format) = Format::from_type_id(raw.type_id) else {
@@ -107,8 +147,17 @@ fn checked(raw: &RawTensor, config: &ModelConfig) -> Result<TensorInfo, GgufErro
             dims: raw.dims.clone(),
         });
     }
-    let (rows, cols) = slot.shape(config);
-    let expected = [cols as u64, rows as u64];
+    let shapes: Vec<(usize, usize)> = slots.iter().map(|slot| slot.shape(config)).collect();
+    let is_matrix = slots.iter().all(|slot| slot.is_matrix());
+    let cols = shapes[0].1;
+    let expected = match is_matrix {
+        true => [
+            cols as u64,
+            shapes.iter().map(|(rows, _)| *rows as u64).sum(),
+        ],
+        // The rows of biases lie behind one another as the columns of one row.
+        false => [shapes.iter().map(|(_, cols)| *cols as u64).sum(), 1],
+    };
     let shape_matches = raw
         .dims
         .iter()
@@ -130,51 +179,58 @@ fn checked(raw: &RawTensor, config: &ModelConfig) -> Result<TensorInfo, GgufErro
             expected,
         })
     };
-    if slot.is_norm() && format != Format::F32 {
+    if !is_matrix && format != Format::F32 {
         return wrong_format("F32".to_owned());
     }
     if cols % format.block_len() != 0 {
         return wrong_format(format!("unquantised, because its rows have {cols} weights"));
     }
-    Ok(TensorInfo {
-        slot,
-        format,
-        rows,
-        cols,
-        offset: raw.offset,
-    })
+    let mut offset = raw.offset;
+    let mut infos = Vec::with_capacity(slots.len());
+    for (slot, (rows, cols)) in slots.iter().zip(shapes) {
+        let info = TensorInfo {
+            slot: *slot,
+            format,
+            rows,
+            cols,
+            offset,
+        };
+        offset = offset.checked_add(info.bytes()).ok_or(TOO_FAR)?;
+        infos.push(info);
+    }
+    Ok(infos)
 }
 
-/// Checks that tensors, sorted by offset, follow one another with nothing but padding between
-/// them; returns where the last one ends, from the start of the tensor data.
-fn placed(tensors: &[TensorInfo], alignment: u64) -> Result<u64, GgufError> {
-    let mut end = 0;
-    let mut before: Option<&TensorInfo> = None;
-    for info in tensors {
-        if info.offset % alignment != 0 {
-            return Err(GgufError::Misaligned {
-                tensor: info.slot.name(),
-                offset: info.offset,
-                alignment,
-            });
-        }
-        if let Some(before) = before
-            && info.offset < end
-        {
-            return Err(GgufError::Overlap {
-                first: before.slot.name(),
-                second: info.slot.name(),
-            });
-        }
-        let gap_bytes = info.offset - end;
-        if gap_bytes >= alignment {
-            return Err(GgufError::Gap {
-                tensor: info.slot.name(),
-                gap_bytes,
-            });
-        }
-        end = info.offset.checked_add(info.bytes()).ok_or(TOO_FAR)?;
-        before = Some(info);
+fn is_beyond(slot: Slot, config: &ModelConfig) -> bool {
+    matches!(slot, Slot::Layer(layer, _) if layer >= config.n_layers)
+}
+
+/// Checks that a tensor follows the one before it, which ends at `end`, with nothing but padding
+/// between them.
+fn placed(
+    raw: &RawTensor,
+    before: Option<&RawTensor>,
+    end: u64,
+    alignment: u64,
+) -> Result<(), GgufError> {
+    if raw.offset % alignment != 0 {
+        return Err(GgufError::Misaligned {
+            tensor: raw.name.clone(),
+            offset: raw.offset,
+            alignment,
+        });
     }
-    Ok(end)
+    let Some(gap_bytes) = raw.offset.checked_sub(end) else {
+        return Err(GgufError::Overlap {
+            first: before.map_or_else(String::new, |before| before.name.clone()),
+            second: raw.name.clone(),
+        });
+    };
+    if gap_bytes >= alignment {
+        return Err(GgufError::Gap {
+            tensor: raw.name.clone(),
+            gap_bytes,
+        });
+    }
+    Ok(())
 }

@@ -15,11 +15,9 @@ mod header;
 mod layout;
 mod metadata;
 mod stream;
-mod whole;
 
 pub use error::GgufError;
 pub use metadata::{Metadata, Numbers, Value};
-pub(crate) use whole::WholeFile;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
@@ -83,6 +81,21 @@ pub struct ModelHeader {
     pub chat_template: Option<String>,
     /// What running the model takes.
     pub memory: MemoryEstimate,
+}
+
+/// The metadata of a file, whatever it describes.
+///
+/// # Errors
+/// [`GgufError`] for bytes that are not a whole header.
+pub fn metadata_of(file: &[u8]) -> Result<Metadata, GgufError> {
+    let mut parser = HeaderParser::new();
+    let (_, whole) = parser.push(file)?;
+    if !(whole || parser.parse()?) {
+        return Err(GgufError::TruncatedHeader {
+            file_bytes: file.len() as u64,
+        });
+    }
+    Ok(parser.into_parts().0.metadata)
 }
 
 /// A GGUF file being read.

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::quant::{Format, dequantize};
 use crate::synthetic::{GgufWriter, Mix, SyntheticModel};
-use crate::weights::{Slot, WeightStore, Weights};
+use crate::weights::{LayerSlot, Slot, WeightStore, Weights};
 
 /// Small enough to be read at every length and with every bit flipped.
 const TINY: SyntheticModel = SyntheticModel {
+    architecture: crate::arch::Architecture::Llama,
     n_layers: 1,
     dim: 32,
     n_heads: 2,
@@ -97,8 +98,16 @@ fn reads_a_file_of_many_formats() {
     let (_, weights) = read(&spec.gguf_as(Mix::Q4_K_M), 10_007, OPTIONS).expect("a good file");
     let plain = read(&spec.gguf_as(Mix::One(Format::F32)), 10_007, OPTIONS).expect("a good file");
     let formats = |layer: usize| {
-        let layer = &weights.layers[layer];
-        [&layer.attn_q, &layer.attn_v, &layer.ffn_up, &layer.ffn_down].map(|it| it.format)
+        let parts = [
+            LayerSlot::AttnQ,
+            LayerSlot::AttnV,
+            LayerSlot::FfnUp,
+            LayerSlot::FfnDown,
+        ];
+        parts.map(|part| {
+            let matrix = weights.get(Slot::Layer(layer, part));
+            matrix.expect("a part of every block").format
+        })
     };
     assert_eq!(
         formats(0),
@@ -108,11 +117,11 @@ fn reads_a_file_of_many_formats() {
         formats(1),
         [Format::Q4_K, Format::Q4_K, Format::Q4_K, Format::Q5_0]
     );
-    for (mixed, plain) in weights.layers.iter().zip(&plain.1.layers) {
-        for (mixed, plain) in [
-            (&mixed.attn_q, &plain.attn_q),
-            (&mixed.ffn_down, &plain.ffn_down),
-        ] {
+    for layer in 0..spec.n_layers {
+        for part in [LayerSlot::AttnQ, LayerSlot::FfnDown] {
+            let slot = Slot::Layer(layer, part);
+            let mixed = weights.get(slot).expect("a part of every block");
+            let plain = plain.1.get(slot).expect("a part of every block");
             let mut found = vec![0.0; mixed.rows * mixed.cols];
             let mut expected = found.clone();
             dequantize(mixed.format, &mixed.bytes, &mut found);
@@ -258,7 +267,7 @@ fn refuses_a_bad_preamble() {
     writer.version = 2;
     assert!(matches!(
         refusal(&writer.finish()),
-        GgufError::MissingTensor { .. }
+        GgufError::MissingKey { .. }
     ));
 }
 
@@ -438,9 +447,9 @@ fn with_tensor(name: &str, dims: &[u64], type_id: u32) -> GgufError {
 
 #[test]
 fn refuses_bad_tensors_by_name() {
-    let tensor = || "blk.0.attn_q.bias".to_owned();
+    let tensor = || "blk.0.attn_qkv.weight".to_owned();
     let unexpected = GgufError::UnexpectedTensor { tensor: tensor() };
-    assert_eq!(with_tensor("blk.0.attn_q.bias", &[32], 0), unexpected);
+    assert_eq!(with_tensor("blk.0.attn_qkv.weight", &[32], 0), unexpected);
     for name in [
         "blk.00.attn_q.weight",
         "blk.1.attn_q.weight",
@@ -590,7 +599,7 @@ fn survives(file: &[u8]) {
         ..OPTIONS
     };
     if let Ok((header, weights)) = read(file, 1_021, options) {
-        assert_eq!(weights.layers.len(), header.config.n_layers);
+        assert!(Slot::all(&header.config).all(|slot| weights.get(slot).is_some()));
     }
 }
 
@@ -611,10 +620,9 @@ fn needed_tensor_bytes() -> usize {
     Slot::all(&TINY.config())
         .map(|slot| {
             let (rows, cols) = slot.shape(&TINY.config());
-            let format = if slot.is_norm() {
-                Format::F32
-            } else {
-                TINY.format
+            let format = match slot.is_matrix() {
+                true => TINY.format,
+                false => Format::F32,
             };
             (rows * format.row_bytes(cols)).next_multiple_of(32)
         })

@@ -11,9 +11,12 @@ use crate::gguf::{GgufError, GgufReader, ReadOptions, WRITE_BLOCKS, WeightSink};
 use crate::gpu::plan::no_kernel;
 use crate::gpu::{GpuDevice, GpuModel, GpuUpload};
 use crate::memory::MAX_BATCH;
+use crate::model::Model;
 use crate::quant::Format;
-use crate::reference::ReferenceModel;
-use crate::weights::{Slot, TensorInfo, WeightStore};
+use crate::reference::{ReferenceModel, Rounding};
+use crate::sequences::SequenceId;
+use crate::synthetic::SyntheticModel;
+use crate::weights::{Slot, TensorInfo, WeightStore, Weights};
 
 /// Of the largest logit. Both sides hold activations in f32 (2^-24 = 6e-8 each time one is stored)
 /// and the GPU adds in f32 too; 2e-6 was the most seen on llvmpipe over these tests, so that this
@@ -75,7 +78,7 @@ fn greedy_tokens_match_the_reference_on_the_shipped_models() {
         let mut store = WeightStore::default();
         let config = read_gguf(&bytes, &mut store).expect("a shipped model is whole");
         let weights = store.into_weights().expect("a shipped model is whole");
-        let mut reference = ReferenceModel::new(config.clone(), &weights);
+        let mut reference = OneText::new(config.clone(), &weights);
         let mut upload = GpuUpload::new(&device);
         read_gguf(&bytes, &mut upload).expect("a shipped model is whole");
         let mut gpu = pollster::block_on(upload.into_model()).expect("a shipped model fits");
@@ -324,20 +327,36 @@ const VOCAB: usize = 71;
 
 /// Grouped heads, a partial rotation, odd numbers of blocks.
 fn config(tied_output: bool) -> ModelConfig {
-    ModelConfig {
-        name: String::new(),
-        n_layers: 2,
+    let mut config = SyntheticModel {
         dim: 96,
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 24,
         ffn_dim: 160,
-        vocab_size: VOCAB,
         context_len: 64,
-        rope_dim: 20,
-        rope_base: 10_000.0,
-        norm_eps: 1e-5,
         tied_output,
+        ..SyntheticModel::SMALL
+    }
+    .config();
+    config.vocab_size = VOCAB;
+    config.rope.as_mut().expect("a llama has one").dim = 20;
+    config
+}
+
+/// The reference, fed like the GPU.
+struct OneText {
+    model: Model,
+    id: SequenceId,
+}
+
+impl OneText {
+    fn new(config: ModelConfig, weights: &Weights) -> Self {
+        let reference = ReferenceModel::new(config, weights, Rounding::Exact);
+        let mut model = Model::new(reference, 512);
+        let id = model.open().expect("room for one");
+        Self { model, id }
+    }
+
+    fn forward(&mut self, tokens: &[u32], start: usize) -> Result<Vec<f32>, EngineError> {
+        self.model.truncate(self.id, start)?;
+        pollster::block_on(self.model.read(self.id, tokens))
     }
 }
 
@@ -353,7 +372,11 @@ impl Synthetic {
         let mut noise = Noise(seed);
         let infos = Slot::all(&config).map(|slot| {
             let (rows, cols) = slot.shape(&config);
-            let format = if slot.is_norm() { Format::F32 } else { format };
+            let format = if slot.is_matrix() {
+                format
+            } else {
+                Format::F32
+            };
             TensorInfo {
                 slot,
                 format,
@@ -392,17 +415,17 @@ impl Synthetic {
         pollster::block_on(upload.into_model())
     }
 
-    fn reference(&self) -> ReferenceModel {
+    fn reference(&self) -> OneText {
         let mut store = WeightStore::default();
         self.write_to(&mut store).expect("memory takes everything");
         let weights = store.into_weights().expect("and everything was written");
-        ReferenceModel::new(self.config.clone(), &weights)
+        OneText::new(self.config.clone(), &weights)
     }
 }
 
 /// Weights of about the size that keeps activations about one.
 fn random_bytes(noise: &mut Noise, info: &TensorInfo) -> Vec<u8> {
-    if info.slot.is_norm() {
+    if !info.slot.is_matrix() {
         return (0..info.cols)
             .flat_map(|_| (1.0 + noise.float(0.5)).to_le_bytes())
             .collect();

@@ -265,7 +265,7 @@ impl<'a> Builder<'a> {
             config.n_heads as u32,
             config.n_kv_heads as u32,
             head_pairs as u32,
-            (config.rope_dim / 2) as u32,
+            config.rope.as_ref().map_or(0, |rope| rope.dim / 2) as u32,
             config.context_len as u32,
         ]);
         let space = &self.space;

@@ -17,13 +17,16 @@ pub(super) fn upload(
     device: &GpuDevice,
     config: &ModelConfig,
 ) -> Result<wgpu::Buffer, EngineError> {
-    let row_bytes = (config.rope_dim * size_of::<f32>()) as u64;
+    let rope_dim = config.rope.as_ref().map_or(0, |rope| rope.dim);
+    let row_bytes = (rope_dim * size_of::<f32>()) as u64;
     let buffer = device.storage("rotations", config.context_len as u64 * row_bytes)?;
-    let rope = Rope::new(config);
+    let Some(rope) = Rope::of(config, &[]) else {
+        return Ok(buffer);
+    };
     for first in (0..config.context_len).step_by(PIECE) {
         let last = config.context_len.min(first + PIECE);
         let turns: Vec<[f32; 2]> = (first..last)
-            .flat_map(|pos| rope.at(pos))
+            .flat_map(|pos| rope.at(pos, false))
             .map(<[f32; 2]>::from)
             .collect();
         let at = first as u64 * row_bytes;

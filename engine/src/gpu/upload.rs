@@ -86,6 +86,23 @@ impl GpuUpload {
 
 impl WeightSink for GpuUpload {
     fn begin(&mut self, config: &ModelConfig, tensors: &[TensorInfo]) -> Result<(), EngineError> {
+        if config.architecture != crate::arch::Architecture::Llama
+            || config
+                .layer_slots
+                .iter()
+                .any(|slot| slot.name().ends_with(".bias"))
+            || config
+                .rope
+                .as_ref()
+                .is_none_or(|rope| rope.factors.is_some() || rope.divisor != 1.0)
+        {
+            return Err(EngineError::GpuUnavailable {
+                reason: format!(
+                    "its kernels do not compute {} with these tensors",
+                    config.facts().name
+                ),
+            });
+        }
         let widths = [
             ("the width", config.dim),
             ("the size of a head", config.head_dim),

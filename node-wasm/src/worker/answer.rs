@@ -153,19 +153,9 @@ impl Answer {
         }
     }
 
-    /// Starts over on a model that has read nothing, after the tokens there are.
-    ///
-    /// # Errors
-    /// As [`Generation::new`]; none that it did not give before.
-    pub(super) fn rewind(&mut self, model: &Model, language: &Language) -> Result<(), EngineError> {
-        self.generation = Generation::new(
-            model,
-            &language.tokenizer,
-            &self.prompt,
-            self.generation.answer(),
-            self.params.clone(),
-        )?;
-        Ok(())
+    /// Gives back what the model keeps of it; a further step reads everything anew.
+    pub(super) fn release(&mut self, model: &mut Model) {
+        self.generation.release(model);
     }
 
     /// Bytes from the first stop string to the end of the answer.

@@ -1,8 +1,8 @@
 //! The answers being given: who is next, on which session, and when tokens go to the page.
 //!
-//! The person's own jobs go first. Jobs for others take turns, one token each. A session holds the
-//! keys and values of one answer; there are as many as memory allows. When none is left for a job
-//! of the person, one for somebody else gives its session up and computes its past anew later.
+//! The person's own jobs go first. Jobs for others take turns, one token each. As many run at once
+//! as memory has room for their keys and values. When there is none for a job of the person, one for
+//! somebody else gives its place up and computes its past anew later.
 
 use super::answer::{Answer, End, Language, Stepped};
 use super::clock::{now_ms, sleep};
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use thrum_engine::error::EngineError;
 use thrum_engine::gpu::GpuDevice;
 use thrum_engine::memory::MemoryEstimate;
-use thrum_engine::model::Model;
+use thrum_engine::model::{self, Model};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{Prompt, Token};
 use thrum_protocol::time::Millis;
@@ -37,16 +37,14 @@ const GPU_SESSION_BYTES: u64 = 512 << 20;
 const DEVICE_CHECK_PERIOD: Millis = Millis(500);
 
 /// The engine with a model in it.
-///
-/// Invariant: of the sessions, in `idle` and in `running`, there is always at least one.
 pub(super) struct Engine {
     offer: ModelOffer,
     backend: Backend,
     language: Language,
     /// none on the CPU
     device: Option<GpuDevice>,
-    /// sessions without a job; together with those of running jobs at most `max_sessions`
-    idle: Vec<Model>,
+    model: Model,
+    /// jobs that run at once
     max_sessions: usize,
     /// the next in turn is in front
     running: VecDeque<Running>,
@@ -70,7 +68,6 @@ struct Running {
     job: u64,
     local: bool,
     answer: Answer,
-    session: Model,
     /// tokens that the page has not got
     unsent: Vec<Token>,
     sent_ms: f64,
@@ -87,18 +84,11 @@ impl Engine {
             memory,
         } = loaded;
         let context_tokens = u32::try_from(model.config().context_len).unwrap_or(u32::MAX);
-        let (backend, device, spare_bytes) = match &model {
-            Model::Cpu(_) | Model::Reference(_) => (
-                Backend::Cpu,
-                None,
-                available_bytes.saturating_sub(memory.total_bytes()),
-            ),
-            Model::Gpu(gpu) => (
-                Backend::Webgpu,
-                Some(gpu.device().clone()),
-                GPU_SESSION_BYTES,
-            ),
+        let (backend, device) = match model.backend() {
+            model::Backend::Cpu(_) | model::Backend::Reference(_) => (Backend::Cpu, None),
+            model::Backend::Gpu(gpu) => (Backend::Webgpu, Some(gpu.device().clone())),
         };
+        let max_sessions = sessions(&memory, device.is_some(), available_bytes);
         Self {
             offer: ModelOffer {
                 id,
@@ -108,8 +98,8 @@ impl Engine {
             backend,
             language,
             device,
-            idle: vec![model],
-            max_sessions: 1 + further_sessions(&memory, spare_bytes),
+            model,
+            max_sessions,
             running: VecDeque::new(),
             waiting: VecDeque::new(),
         }
@@ -155,14 +145,7 @@ impl Engine {
                 message,
             });
         }
-        let Some(model) = self
-            .idle
-            .last()
-            .or(self.running.front().map(|it| &it.session))
-        else {
-            return;
-        };
-        match Answer::new(model, &self.language, prompt) {
+        match Answer::new(&self.model, &self.language, prompt) {
             Ok(answer) => self.waiting.push_back(Waiting {
                 job,
                 local,
@@ -177,8 +160,8 @@ impl Engine {
     pub(super) fn cancel(&mut self, job: u64) {
         self.waiting.retain(|waiting| waiting.job != job);
         while let Some(at) = self.running.iter().position(|running| running.job == job) {
-            if let Some(running) = self.running.remove(at) {
-                self.idle.push(running.session);
+            if let Some(mut running) = self.running.remove(at) {
+                running.answer.release(&mut self.model);
             }
         }
     }
@@ -227,7 +210,7 @@ impl Engine {
         pacer: &mut Pacer,
         tell: &dyn Fn(EngineEvent),
     ) -> Result<(), Lost> {
-        self.admit(tell);
+        self.admit();
         let begun_ms = now_ms();
         let next = match self.running.iter().position(|running| running.local) {
             Some(local) => local,
@@ -237,8 +220,8 @@ impl Engine {
         let Some(mut running) = self.running.remove(next) else {
             return Ok(());
         };
-        let (answer, session) = (&mut running.answer, &mut running.session);
-        let stepped = answer.step(session, &self.language).await;
+        let answer = &mut running.answer;
+        let stepped = answer.step(&mut self.model, &self.language).await;
         if !running.local {
             pacer.worked(begun_ms, now_ms());
         }
@@ -253,7 +236,7 @@ impl Engine {
             Err(error) => {
                 running.send(tell);
                 tell(failed(running.job, &error));
-                self.idle.push(running.session);
+                running.answer.release(&mut self.model);
             }
         }
         for running in &mut self.running {
@@ -270,18 +253,18 @@ impl Engine {
             prompt_tokens: end.prompt_tokens,
             trimmed_bytes: end.trimmed_bytes,
         });
-        self.idle.push(running.session);
+        running.answer.release(&mut self.model);
     }
 
     /// Gives sessions to waiting jobs, the person's first.
-    fn admit(&mut self, tell: &dyn Fn(EngineEvent)) {
+    fn admit(&mut self) {
         while let Some(at) = self.next_waiting() {
             let Some(next) = self.waiting.remove(at) else {
                 return;
             };
-            let Some(session) = self.session(next.local, tell) else {
+            if !self.make_room(next.local) {
                 return self.waiting.insert(at, next);
-            };
+            }
             let Waiting {
                 job,
                 local,
@@ -293,7 +276,6 @@ impl Engine {
                 job,
                 local,
                 answer,
-                session,
                 unsent,
                 sent_ms,
             });
@@ -305,38 +287,27 @@ impl Engine {
         local.or_else(|| (!self.waiting.is_empty()).then_some(0))
     }
 
-    /// A session for another job, if there is one for this kind.
-    fn session(&mut self, local: bool, tell: &dyn Fn(EngineEvent)) -> Option<Model> {
-        if let Some(session) = self.idle.pop() {
-            return Some(session);
+    /// Whether another job of this kind can run; one for somebody else gives its place up for a
+    /// job of the person.
+    fn make_room(&mut self, local: bool) -> bool {
+        if self.running.len() < self.max_sessions {
+            return true;
         }
-        if self.running.len() < self.max_sessions
-            && let Some(Ok(session)) = self.running.front().map(|running| running.session.fork())
-        {
-            return Some(session);
-        }
-        if !local {
-            return None;
-        }
-        let given_up = self.running.iter().rposition(|running| !running.local)?;
-        let Running {
-            job,
-            local,
-            mut answer,
-            session,
-            unsent,
-            ..
-        } = self.running.remove(given_up)?;
-        match answer.rewind(&session, &self.language) {
-            Ok(()) => self.waiting.push_front(Waiting {
-                job,
-                local,
-                answer,
-                unsent,
-            }),
-            Err(error) => tell(failed(job, &error)),
-        }
-        Some(session)
+        let given_up = self.running.iter().rposition(|running| !running.local);
+        let Some(mut running) = given_up
+            .filter(|_| local)
+            .and_then(|at| self.running.remove(at))
+        else {
+            return false;
+        };
+        running.answer.release(&mut self.model);
+        self.waiting.push_front(Waiting {
+            job: running.job,
+            local: running.local,
+            answer: running.answer,
+            unsent: running.unsent,
+        });
+        true
     }
 }
 
@@ -360,11 +331,15 @@ impl Running {
     }
 }
 
-/// Sessions beside the first for which there is room.
-fn further_sessions(memory: &MemoryEstimate, spare_bytes: u64) -> usize {
+/// Answers that can be given at once.
+pub(super) fn sessions(memory: &MemoryEstimate, on_gpu: bool, available_bytes: u64) -> usize {
+    let spare_bytes = match on_gpu {
+        true => GPU_SESSION_BYTES,
+        false => available_bytes.saturating_sub(memory.total_bytes()),
+    };
     let session_bytes = (memory.kv_bytes + memory.working_bytes).max(1);
     let further = usize::try_from(spare_bytes / session_bytes).unwrap_or(usize::MAX);
-    further.min(MAX_SESSIONS - 1)
+    1 + further.min(MAX_SESSIONS - 1)
 }
 
 fn failed(job: u64, error: &EngineError) -> EngineEvent {

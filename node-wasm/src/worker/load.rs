@@ -11,13 +11,13 @@ use super::bytes::Bytes;
 use super::cache::{CacheWrite, ModelCache};
 use super::clock::now_ms;
 use super::error::LoadError;
+use super::jobs;
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, Stage};
 use sha2::{Digest as _, Sha256};
-use thrum_engine::config::ModelConfig;
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::error::EngineError;
-use thrum_engine::gguf::{GgufReader, ReadOptions, WeightSink};
+use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions, WeightSink};
 use thrum_engine::gpu::{GpuDevice, GpuUpload};
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::Model;
@@ -218,7 +218,7 @@ impl Loader<'_> {
             );
         }
         let memory = header.memory;
-        let model = target.into_model(&header.config).await?;
+        let model = target.into_model(&header, self.available_bytes).await?;
         let language = Language {
             tokenizer: header.tokenizer,
             chat_template: header.chat_template,
@@ -354,14 +354,18 @@ impl Target {
         }
     }
 
-    async fn into_model(self, config: &ModelConfig) -> Result<Model, EngineError> {
-        match self {
-            Self::Cpu(store) => {
-                let weights = store.into_weights()?;
-                Ok(Model::Cpu(Box::new(CpuModel::new(config.clone(), weights))))
-            }
-            Self::Gpu(gpu) => Ok(Model::Gpu(Box::new(gpu.upload.into_model().await?))),
-        }
+    async fn into_model(
+        self,
+        header: &ModelHeader,
+        available_bytes: u64,
+    ) -> Result<Model, EngineError> {
+        let config = header.config.clone();
+        let sessions = jobs::sessions(&header.memory, !self.is_cpu(), available_bytes);
+        let positions = sessions * config.context_len;
+        Ok(match self {
+            Self::Cpu(store) => Model::new(CpuModel::new(config, store.into_weights()?), positions),
+            Self::Gpu(gpu) => Model::new(gpu.upload.into_model().await?, positions),
+        })
     }
 }
 

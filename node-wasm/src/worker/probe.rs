@@ -31,14 +31,16 @@ pub(super) async fn millitokens_per_second(
         total,
     });
     // The first pass compiles and allocates what later ones find ready.
-    loaded.model.forward(&[0], 0).await?;
+    let id = loaded.model.open()?;
+    loaded.model.read(id, &[0]).await?;
     let begun_ms = now_ms();
     let mut done = 0;
     while done < tokens && now_ms() - begun_ms < PROBE_MS {
-        loaded.model.forward(&[0], done + 1).await?;
+        loaded.model.read(id, &[0]).await?;
         done += 1;
         hop.hop().await?;
     }
+    loaded.model.close(id);
     tell(EngineEvent::Progress {
         stage: Stage::Probe,
         loaded: done as u64,
