@@ -1,116 +1,150 @@
-//! Byte-pair encoding over the byte alphabet: GPT-2's and its descendants'.
+//! Byte-level pair encoding, as GPT-2 has it: within each word the pair of lowest rank merges first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BinaryHeap, HashMap};
 
+use super::TokenKind;
+use super::TokenizerError;
 use super::bytes::{alphabet, byte_of};
-use super::{PreTokenizer, TokenKind, TokenizerError};
+use super::prefixes::Prefixes;
+use super::split::{Family, PreTokenizer};
+use super::vocab::{Vocab, spelled_byte};
 
-/// Merge rules between token ids.
+/// Merge rules between symbols: token ids, and from the first id that is no token on, spellings
+/// that rules mention and the vocabulary lacks.
 #[derive(Debug, Clone)]
 pub(super) struct Bpe {
     pre: PreTokenizer,
-    /// The token of each single byte.
-    byte_tokens: Box<[Option<u32>; 256]>,
-    /// By the two tokens merged: rank, and the token they become.
-    merges: BTreeMap<(u32, u32), (u32, u32)>,
-    /// Whole words, for pre-tokenizers that look them up before merging; otherwise empty.
-    words: BTreeMap<Vec<u8>, u32>,
+    /// The symbol of each single byte.
+    byte_symbols: Box<[u32; 256]>,
+    /// By the two symbols merged: rank, and the symbol they become.
+    merges: HashMap<(u32, u32), (u32, u32)>,
+    /// What is left of each symbol that is no token, from the first on.
+    leftovers: Vec<Vec<u32>>,
+    /// Whole words, where they are looked up before merging; otherwise empty.
+    words: Prefixes,
 }
 
 /// What tokens stand for: their spelling in the byte alphabet, or the spelling itself for tokens
-/// that are no text.
-pub(super) fn pieces(
-    spellings: &[String],
-    kinds: &[TokenKind],
-) -> Result<Vec<Vec<u8>>, TokenizerError> {
+/// that are no text or are spelled in other characters.
+pub(super) fn pieces(spellings: &[String], kinds: &[TokenKind]) -> Vec<Vec<u8>> {
     let alphabet = alphabet();
-    let piece = |(id, (spelling, kind)): (usize, (&String, &TokenKind))| match kind {
+    let verbatim = |spelling: &String| spelling.clone().into_bytes();
+    let piece = |(spelling, kind): (&String, &TokenKind)| match kind {
         TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown | TokenKind::Unused => {
-            Ok(spelling.clone().into_bytes())
+            verbatim(spelling)
         }
-        TokenKind::Normal | TokenKind::Byte => spelling
-            .chars()
-            .map(|spelled| byte_of(&alphabet, spelled))
-            .collect::<Option<Vec<u8>>>()
-            .ok_or_else(|| TokenizerError::BadSpelling {
-                id,
-                spelling: spelling.clone(),
-            }),
+        TokenKind::Byte => spelled_byte(spelling).map_or_else(Vec::new, |byte| vec![byte]),
+        TokenKind::Normal => {
+            let bytes = spelling.chars().map(|spelled| byte_of(&alphabet, spelled));
+            let bytes = bytes.collect::<Option<Vec<u8>>>();
+            bytes.unwrap_or_else(|| verbatim(spelling))
+        }
     };
-    spellings.iter().zip(kinds).enumerate().map(piece).collect()
+    spellings.iter().zip(kinds).map(piece).collect()
+}
+
+/// Gives every spelling a symbol.
+struct Symbols<'a> {
+    by_spelling: HashMap<&'a str, u32>,
+    extra: HashMap<String, u32>,
+    leftovers: Vec<Vec<u32>>,
+    n_tokens: u32,
+}
+
+impl<'a> Symbols<'a> {
+    fn new(spellings: &'a [String], kinds: &[TokenKind]) -> Self {
+        let of_text = |(_, kind): &(_, &TokenKind)| kind.is_of_text();
+        let tokens = spellings.iter().enumerate().zip(kinds).filter(of_text);
+        let mut by_spelling = HashMap::with_capacity(spellings.len());
+        for ((id, spelling), _) in tokens {
+            by_spelling.entry(spelling.as_str()).or_insert(id as u32);
+        }
+        Self {
+            by_spelling,
+            extra: HashMap::new(),
+            leftovers: Vec::new(),
+            n_tokens: spellings.len() as u32,
+        }
+    }
+
+    fn symbol(&mut self, spelling: &str) -> u32 {
+        if let Some(id) = self
+            .by_spelling
+            .get(spelling)
+            .or_else(|| self.extra.get(spelling))
+        {
+            return *id;
+        }
+        let symbol = self.n_tokens + self.leftovers.len() as u32;
+        // As in llama.cpp, only the ASCII characters of such a spelling are looked up again.
+        let characters = spelling.char_indices();
+        let leftover = characters.filter_map(|(at, c)| {
+            self.by_spelling
+                .get(&spelling[at..at + c.len_utf8()])
+                .filter(|_| c.is_ascii())
+        });
+        self.leftovers.push(leftover.copied().collect());
+        self.extra.insert(spelling.to_owned(), symbol);
+        symbol
+    }
 }
 
 impl Bpe {
     pub(super) fn new(
-        pre: PreTokenizer,
+        family: Family,
         spellings: &[String],
         merges: &[String],
+        vocab: &Vocab,
     ) -> Result<Self, TokenizerError> {
-        let ids: BTreeMap<&str, u32> = spellings
-            .iter()
-            .enumerate()
-            .map(|(id, it)| (it.as_str(), id as u32))
-            .collect();
+        let mut symbols = Symbols::new(spellings, &vocab.kinds);
         let alphabet = alphabet();
-        let byte_token = |byte: usize| {
-            ids.get(alphabet[byte].encode_utf8(&mut [0; 4]) as &str)
-                .copied()
-        };
-        let mut rules = BTreeMap::new();
+        let byte_symbols: [u32; 256] =
+            std::array::from_fn(|byte| symbols.symbol(alphabet[byte].encode_utf8(&mut [0; 4])));
+        let mut rules = HashMap::with_capacity(merges.len());
         for (index, merge) in merges.iter().enumerate() {
-            let Some((left, right)) = merge.split_once(' ') else {
+            // The left token may itself begin with a space.
+            let space = merge.char_indices().skip(1).find(|(_, c)| *c == ' ');
+            let Some((space, _)) = space else {
                 return Err(TokenizerError::BadMerge {
                     index,
                     merge: merge.clone(),
                 });
             };
-            // A rule whose result is no token can never show in the output.
-            let merged = [left, right].concat();
-            if let (Some(left), Some(right), Some(merged)) =
-                (ids.get(left), ids.get(right), ids.get(merged.as_str()))
-            {
-                rules
-                    .entry((*left, *right))
-                    .or_insert((index as u32, *merged));
-            }
+            let (left, right) = (&merge[..space], &merge[space + 1..]);
+            let pair = (symbols.symbol(left), symbols.symbol(right));
+            let merged = symbols.symbol(&[left, right].concat());
+            rules.entry(pair).or_insert((index as u32, merged));
         }
-        let whole_words = pre == PreTokenizer::LlamaBpe;
-        let words = spellings
-            .iter()
-            .enumerate()
-            .filter(|_| whole_words)
-            .filter_map(|(id, spelling)| {
-                let bytes: Option<Vec<u8>> =
-                    spelling.chars().map(|it| byte_of(&alphabet, it)).collect();
-                Some((bytes?, id as u32))
-            });
+        let is_word =
+            |id: &u32| family.whole_words && vocab.kinds[*id as usize] == TokenKind::Normal;
+        let words = (0..vocab.len() as u32).filter(is_word).collect();
         Ok(Self {
-            pre,
-            byte_tokens: Box::new(std::array::from_fn(byte_token)),
+            pre: family.pre,
+            byte_symbols: Box::new(byte_symbols),
             merges: rules,
-            words: words.collect(),
+            leftovers: symbols.leftovers,
+            words: Prefixes::new(words, &vocab.pieces),
         })
     }
 
-    /// Appends the tokens of `text`.
-    pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+    /// Appends the tokens of `text`. A byte that has no token is passed over, as llama.cpp and the
+    /// library that trains such vocabularies do.
+    pub(super) fn encode(&self, vocab: &Vocab, text: &str, tokens: &mut Vec<u32>) {
         for word in self.pre.split(text) {
-            match self.words.get(word.as_bytes()) {
-                Some(id) => tokens.push(*id),
-                None => self.encode_word(word.as_bytes(), tokens)?,
+            match self.words.exact(&vocab.pieces, word.as_bytes()) {
+                Some(id) => tokens.push(id),
+                None => self.encode_word(vocab, word.as_bytes(), tokens),
             }
         }
-        Ok(())
     }
 
     /// Merges the lowest-ranked pair, leftmost first, until none is left.
-    fn encode_word(&self, word: &[u8], tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
-        let token = |byte: &u8| {
-            self.byte_tokens[usize::from(*byte)].ok_or(TokenizerError::NoToken { byte: *byte })
-        };
-        let symbols: Vec<u32> = word.iter().map(token).collect::<Result<_, _>>()?;
-        let mut chain = Chain::new(symbols);
+    fn encode_word(&self, vocab: &Vocab, word: &[u8], tokens: &mut Vec<u32>) {
+        let symbols = word
+            .iter()
+            .map(|byte| self.byte_symbols[usize::from(*byte)]);
+        let mut chain = Chain::new(symbols.collect());
         let mut queue = BinaryHeap::new();
         for left in 0..word.len().saturating_sub(1) {
             self.offer(&chain, left, &mut queue);
@@ -126,8 +160,12 @@ impl Bpe {
                 self.offer(&chain, before, &mut queue);
             }
         }
-        tokens.extend(chain.symbols());
-        Ok(())
+        for symbol in chain.symbols() {
+            match (symbol as usize).checked_sub(vocab.len()) {
+                None => tokens.push(symbol),
+                Some(extra) => tokens.extend(&self.leftovers[extra]),
+            }
+        }
     }
 
     fn offer(&self, chain: &Chain, left: usize, queue: &mut BinaryHeap<Reverse<(u32, usize)>>) {
@@ -138,7 +176,7 @@ impl Bpe {
         }
     }
 
-    /// The right neighbour and the merged token, if the pair at `left` is still the one of `rank`.
+    /// The right neighbour and the merged symbol, if the pair at `left` is still the one of `rank`.
     fn merge_at(&self, chain: &Chain, left: usize, rank: u32) -> Option<(usize, u32)> {
         let right = chain.after(left)?;
         let (found, merged) = self.merges.get(&(chain.ids[left], chain.ids[right]))?;
@@ -147,15 +185,15 @@ impl Bpe {
 }
 
 /// A word's symbols, linked so that merging two takes no moving.
-pub(super) struct Chain {
-    pub(super) ids: Vec<u32>,
-    pub(super) alive: Vec<bool>,
+struct Chain {
+    ids: Vec<u32>,
+    alive: Vec<bool>,
     after: Vec<usize>,
     before: Vec<usize>,
 }
 
 impl Chain {
-    pub(super) fn new(ids: Vec<u32>) -> Self {
+    fn new(ids: Vec<u32>) -> Self {
         let n = ids.len();
         Self {
             ids,
@@ -165,15 +203,15 @@ impl Chain {
         }
     }
 
-    pub(super) fn after(&self, at: usize) -> Option<usize> {
+    fn after(&self, at: usize) -> Option<usize> {
         Some(self.after[at]).filter(|after| *after < self.ids.len())
     }
 
-    pub(super) fn before(&self, at: usize) -> Option<usize> {
+    fn before(&self, at: usize) -> Option<usize> {
         Some(self.before[at]).filter(|before| *before < self.ids.len())
     }
 
-    pub(super) fn merge(&mut self, left: usize, right: usize, merged: u32) {
+    fn merge(&mut self, left: usize, right: usize, merged: u32) {
         self.ids[left] = merged;
         self.alive[right] = false;
         self.after[left] = self.after[right];
@@ -182,7 +220,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn symbols(&self) -> impl Iterator<Item = u32> {
+    fn symbols(&self) -> impl Iterator<Item = u32> {
         self.ids
             .iter()
             .zip(&self.alive)

@@ -5,24 +5,29 @@
 
 mod bpe;
 pub(crate) mod bytes;
+mod load;
+mod prefixes;
+mod specials;
 mod split;
 mod spm;
 mod vocab;
+mod wpm;
 
 pub use split::PreTokenizer;
 pub use vocab::TokenKind;
 
-use crate::gguf::{GgufError, Metadata};
 use bpe::Bpe;
+use specials::Part;
 use spm::Spm;
 use vocab::Vocab;
+use wpm::Wpm;
 
 /// Why a tokenizer, or a text, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
     /// `tokenizer.ggml.model` names a kind that is not implemented.
-    #[error("the tokenizer model {name:?} is not known, only \"gpt2\" and \"llama\" are")]
+    #[error("the tokenizer model {name:?} is not known, only \"bert\", \"gpt2\" and \"llama\" are")]
     UnknownModel {
         /// The name.
         name: String,
@@ -61,14 +66,6 @@ pub enum TokenizerError {
         /// As stated.
         merge: String,
     },
-    /// A token is spelled with a character that stands for no byte.
-    #[error("token {id} is spelled {spelling:?}, which is not in the byte alphabet")]
-    BadSpelling {
-        /// Its id.
-        id: usize,
-        /// As stated.
-        spelling: String,
-    },
     /// A token's kind is a number that GGUF does not define.
     #[error("token {id} is of kind {kind}, which is not defined")]
     BadKind {
@@ -77,6 +74,9 @@ pub enum TokenizerError {
         /// As stated.
         kind: i64,
     },
+    /// A WordPiece vocabulary needs a token for words that it cannot spell.
+    #[error("the vocabulary has no token for unknown words")]
+    NoUnknown,
     /// A byte of the text has no token.
     #[error("the vocabulary has no token for the byte {byte:#04x}")]
     NoToken {
@@ -103,6 +103,8 @@ pub struct Tokenizer {
     eos: Option<u32>,
     /// Whether the model was trained with a beginning-of-text token.
     add_bos: bool,
+    /// What the model was trained to see behind a whole text.
+    closing: Option<u32>,
     /// Every token that ends an answer, ascending.
     ends: Vec<u32>,
 }
@@ -111,102 +113,16 @@ pub struct Tokenizer {
 enum Scheme {
     Bpe(Bpe),
     Spm(Spm),
+    Wpm(Wpm),
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model with `vocab_size` token ids.
-    ///
-    /// # Errors
-    /// [`TokenizerError`] or [`GgufError`] for what is missing, wrong or not implemented.
-    pub(crate) fn from_metadata(
-        metadata: &Metadata,
-        vocab_size: usize,
-    ) -> Result<Self, crate::EngineError> {
-        let model = metadata.text("tokenizer.ggml.model")?;
-        let is_bpe = match model {
-            "gpt2" => true,
-            "llama" => false,
-            name => {
-                return Err(TokenizerError::UnknownModel {
-                    name: name.to_owned(),
-                }
-                .into());
-            }
-        };
-        let spellings = metadata
-            .optional_texts("tokenizer.ggml.tokens")?
-            .ok_or_else(|| GgufError::MissingKey {
-                key: "tokenizer.ggml.tokens".to_owned(),
-            })?;
-        let kinds = vocab::kinds(metadata, spellings, vocab_size)?;
-        let (scheme, pieces, add_bos) = if is_bpe {
-            let pre = metadata
-                .optional_text("tokenizer.ggml.pre")?
-                .unwrap_or("default");
-            let pre = PreTokenizer::from_name(pre).ok_or_else(|| {
-                TokenizerError::UnknownPreTokenizer {
-                    name: pre.to_owned(),
-                }
-            })?;
-            let merges = metadata
-                .optional_texts("tokenizer.ggml.merges")?
-                .unwrap_or_default();
-            let pieces = bpe::pieces(spellings, &kinds)?;
-            (
-                Scheme::Bpe(Bpe::new(pre, spellings, merges)?),
-                pieces,
-                pre == PreTokenizer::LlamaBpe,
-            )
-        } else {
-            let scheme = Spm::from_metadata(metadata, spellings, &kinds, vocab_size)?;
-            (Scheme::Spm(scheme), spm::pieces(spellings, &kinds), true)
-        };
-        let special = |key| special_token(metadata, key, vocab_size);
-        let bos = special("tokenizer.ggml.bos_token_id")?;
-        let eos = special("tokenizer.ggml.eos_token_id")?;
-        let stated_ends = [
-            eos,
-            special("tokenizer.ggml.eot_token_id")?,
-            special("tokenizer.ggml.eom_token_id")?,
-        ];
-        let vocab = Vocab::new(pieces, kinds);
-        let mut ends: Vec<u32> = stated_ends
-            .into_iter()
-            .flatten()
-            .chain(vocab.usual_ends())
-            .collect();
-        ends.sort_unstable();
-        ends.dedup();
-        let add_bos = metadata
-            .optional_bool("tokenizer.ggml.add_bos_token")?
-            .unwrap_or(add_bos);
-        Ok(Self {
-            vocab,
-            scheme,
-            bos,
-            eos,
-            add_bos,
-            ends,
-        })
-    }
-
     /// The tokens of `text`.
     ///
     /// # Errors
     /// [`TokenizerError::NoToken`] when a byte cannot be spelled.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError> {
-        let mut tokens = Vec::new();
-        let mut after_special = true;
-        for part in self.vocab.cut_specials(text, options.control) {
-            match part {
-                vocab::Part::Special(id) => tokens.push(id),
-                vocab::Part::Text(text) => match &self.scheme {
-                    Scheme::Bpe(bpe) => bpe.encode(text, &mut tokens)?,
-                    Scheme::Spm(spm) => spm.encode(text, after_special, &mut tokens)?,
-                },
-            }
-            after_special = matches!(part, vocab::Part::Special(_));
-        }
+        let mut tokens = self.encode_parts(text, options.control)?;
         if let Some(bos) = self.bos
             && options.add_bos
             && self.add_bos
@@ -217,19 +133,61 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// The tokens of a whole text as the model was trained to see one, with what opens and closes
+    /// it (`[CLS]` and `[SEP]` for BERT): what `llama_tokenize` gives with `add_special`.
+    /// Control tokens that are spelled out are read only if `control`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::NoToken`] when a byte cannot be spelled.
+    pub fn encode_framed(&self, text: &str, control: bool) -> Result<Vec<u32>, TokenizerError> {
+        let opening = self.bos.filter(|_| self.add_bos);
+        let inside = self.encode_parts(text, control)?;
+        Ok((opening.into_iter())
+            .chain(inside)
+            .chain(self.closing)
+            .collect())
+    }
+
+    fn encode_parts(&self, text: &str, control: bool) -> Result<Vec<u32>, TokenizerError> {
+        let mut tokens = Vec::new();
+        for part in self.vocab.cut_specials(text, control) {
+            match part {
+                Part::Special(id) => tokens.push(id),
+                Part::Text(text) => match &self.scheme {
+                    Scheme::Bpe(bpe) => bpe.encode(&self.vocab, text, &mut tokens),
+                    Scheme::Spm(spm) => spm.encode(text, &mut tokens)?,
+                    Scheme::Wpm(wpm) => wpm.encode(text, &mut tokens),
+                },
+            }
+        }
+        Ok(tokens)
+    }
+
     /// The bytes that a token stands for; none for control tokens and ids that do not exist.
     pub fn piece(&self, id: u32) -> &[u8] {
         self.vocab.piece(id)
     }
 
-    /// The text of `tokens`; bytes that are not UTF-8 become U+FFFD.
+    /// The text of `tokens`; bytes that are not UTF-8 become U+FFFD. Where texts begin with a
+    /// space that is not written, the first token loses it, as in llama.cpp.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let bytes: Vec<u8> = tokens
-            .iter()
-            .flat_map(|id| self.piece(*id))
-            .copied()
-            .collect();
+        let mut bytes = Vec::new();
+        for (at, id) in tokens.iter().enumerate() {
+            let piece = self.piece(*id);
+            let written = piece
+                .strip_prefix(b" ")
+                .filter(|_| at == 0 && self.space_prefix());
+            bytes.extend_from_slice(written.unwrap_or(piece));
+        }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether a text's first token stands for a space that is not written.
+    fn space_prefix(&self) -> bool {
+        match &self.scheme {
+            Scheme::Bpe(_) | Scheme::Wpm(_) => false,
+            Scheme::Spm(spm) => spm.space_prefix(),
+        }
     }
 
     /// True for a token that ends an answer.
@@ -258,22 +216,7 @@ impl Tokenizer {
     }
 }
 
-fn special_token(
-    metadata: &Metadata,
-    key: &'static str,
-    vocab_size: usize,
-) -> Result<Option<u32>, crate::EngineError> {
-    match metadata.optional_uint(key)? {
-        None => Ok(None),
-        Some(id) if id < vocab_size as u64 => Ok(Some(id as u32)),
-        Some(id) => Err(TokenizerError::BadSpecialToken {
-            key,
-            id,
-            vocab_size,
-        }
-        .into()),
-    }
-}
-
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod tests;

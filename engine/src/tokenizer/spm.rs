@@ -2,8 +2,9 @@
 //! first, and what has no token is spelled in bytes.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BinaryHeap, HashMap};
 
+use super::vocab::spelled_byte;
 use super::{TokenKind, TokenizerError};
 use crate::gguf::{GgufError, Metadata, Value};
 
@@ -13,9 +14,11 @@ const SPACE: char = '\u{2581}';
 /// Pieces and their scores.
 #[derive(Debug, Clone)]
 pub(super) struct Spm {
-    ids: BTreeMap<String, u32>,
+    ids: HashMap<String, u32>,
     scores: Vec<f32>,
-    /// The token of each byte, `<0xNN>`.
+    /// bytes of the longest piece.
+    longest: usize,
+    /// The token of each byte: `<0xNN>`, or the byte as a piece, or what stands for the unknown.
     byte_tokens: Box<[Option<u32>; 256]>,
     /// Whether a text begins with a space that is not written.
     space_prefix: bool,
@@ -24,7 +27,7 @@ pub(super) struct Spm {
 /// What tokens stand for.
 pub(super) fn pieces(spellings: &[String], kinds: &[TokenKind]) -> Vec<Vec<u8>> {
     let piece = |(spelling, kind): (&String, &TokenKind)| match kind {
-        TokenKind::Byte => byte_of(spelling).map_or_else(Vec::new, |byte| vec![byte]),
+        TokenKind::Byte => spelled_byte(spelling).map_or_else(Vec::new, |byte| vec![byte]),
         TokenKind::Normal => spelling.replace(SPACE, " ").into_bytes(),
         TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown | TokenKind::Unused => {
             spelling.clone().into_bytes()
@@ -33,16 +36,12 @@ pub(super) fn pieces(spellings: &[String], kinds: &[TokenKind]) -> Vec<Vec<u8>> 
     spellings.iter().zip(kinds).map(piece).collect()
 }
 
-fn byte_of(spelling: &str) -> Option<u8> {
-    u8::from_str_radix(spelling.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
-}
-
 impl Spm {
     pub(super) fn from_metadata(
         metadata: &Metadata,
         spellings: &[String],
         kinds: &[TokenKind],
-        vocab_size: usize,
+        unknown: Option<u32>,
     ) -> Result<Self, crate::EngineError> {
         const KEY: &str = "tokenizer.ggml.scores";
         let numbers = metadata
@@ -50,65 +49,59 @@ impl Spm {
             .ok_or_else(|| GgufError::MissingKey {
                 key: KEY.to_owned(),
             })?;
-        if numbers.len() != vocab_size {
-            let found = numbers.len();
+        if numbers.len() != spellings.len() {
             return Err(TokenizerError::WrongLength {
                 key: KEY,
-                found,
-                vocab_size,
+                found: numbers.len(),
+                vocab_size: spellings.len(),
             }
             .into());
         }
         let scores = numbers
             .iter()
-            .map(|value| match value {
-                Value::Float(score) => Some(score as f32),
-                Value::Bool(_)
-                | Value::Int(_)
-                | Value::Numbers(_)
-                | Value::Text(_)
-                | Value::Texts(_)
-                | Value::Uint(_) => None,
-            })
+            .map(score)
             .collect::<Option<Vec<f32>>>()
             .ok_or_else(|| GgufError::WrongType {
                 key: KEY.to_owned(),
                 expected: "an array of floats",
             })?;
-        let mut byte_tokens = Box::new([None; 256]);
-        for (id, (spelling, kind)) in spellings.iter().zip(kinds).enumerate() {
-            if let (TokenKind::Byte, Some(byte)) = (kind, byte_of(spelling)) {
-                byte_tokens[usize::from(byte)] = Some(id as u32);
+        let of_text = |kind: &TokenKind| kind.is_of_text();
+        let mut ids = HashMap::with_capacity(spellings.len());
+        let mut of_bytes = Box::new([None; 256]);
+        for ((id, spelling), kind) in spellings.iter().enumerate().zip(kinds) {
+            if let Some(byte) = spelled_byte(spelling) {
+                of_bytes[usize::from(byte)].get_or_insert(id as u32);
+            } else if of_text(kind) && !spelling.is_empty() {
+                ids.entry(spelling.clone()).or_insert(id as u32);
             }
         }
-        // Only pieces of text can come out of merging.
-        let of_text = |kind: &TokenKind| matches!(kind, TokenKind::Normal | TokenKind::UserDefined);
-        let ids = spellings.iter().zip(kinds).enumerate();
+        let as_piece = |byte: u8| {
+            let c = char::from(byte);
+            ids.get(c.encode_utf8(&mut [0; 4]) as &str)
+                .filter(|_| c.is_ascii())
+        };
+        let byte_tokens = std::array::from_fn(|byte| {
+            of_bytes[byte].or(as_piece(byte as u8).copied()).or(unknown)
+        });
         Ok(Self {
-            ids: ids
-                .filter(|(_, (_, kind))| of_text(kind))
-                .map(|(id, (spelling, _))| (spelling.clone(), id as u32))
-                .collect(),
+            longest: ids.keys().map(String::len).max().unwrap_or(0),
+            ids,
             scores,
-            byte_tokens,
+            byte_tokens: Box::new(byte_tokens),
             space_prefix: metadata
                 .optional_bool("tokenizer.ggml.add_space_prefix")?
                 .unwrap_or(true),
         })
     }
 
-    /// Appends the tokens of `text`; `at_start` when nothing or a special token comes before it.
-    pub(super) fn encode(
-        &self,
-        text: &str,
-        at_start: bool,
-        tokens: &mut Vec<u32>,
-    ) -> Result<(), TokenizerError> {
-        let prefix = if self.space_prefix && at_start {
-            " "
-        } else {
-            ""
-        };
+    /// Whether a text begins with a space that is not written.
+    pub(super) fn space_prefix(&self) -> bool {
+        self.space_prefix
+    }
+
+    /// Appends the tokens of `text`, which stands at the start or behind a special token.
+    pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        let prefix = if self.space_prefix { " " } else { "" };
         let spelled = [prefix, text]
             .concat()
             .replace(' ', SPACE.encode_utf8(&mut [0; 4]));
@@ -150,6 +143,7 @@ impl Spm {
 
     fn offer(&self, symbols: &Symbols<'_>, left: usize, queue: &mut BinaryHeap<Candidate>) {
         if let Some(right) = symbols.after(left)
+            && symbols.ends[right] - symbols.starts[left] <= self.longest
             && let Some(id) = self.ids.get(symbols.pair(left, right))
         {
             let score = self.scores[*id as usize];
@@ -158,6 +152,18 @@ impl Spm {
                 left,
                 end: symbols.ends[right],
             });
+        }
+    }
+}
+
+/// A score that sorts: no NaN, and no second zero.
+fn score(value: Value) -> Option<f32> {
+    match value {
+        Value::Float(score) if score.is_nan() => Some(f32::NEG_INFINITY),
+        Value::Float(score) => Some(score as f32 + 0.0),
+        Value::Int(score) => Some(score as f32),
+        Value::Bool(_) | Value::Numbers(_) | Value::Text(_) | Value::Texts(_) | Value::Uint(_) => {
+            None
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::gguf::Value;
+use crate::gguf::{Metadata, Value};
 use crate::synthetic::{BOS, EOS, SyntheticModel};
 
 /// Reads a header with nothing behind it; the tokenizer is all that matters.
@@ -159,7 +159,7 @@ fn sentencepiece_merges_by_score_and_falls_back_to_bytes() {
     let scores = [
         0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -8.0, -7.0, -3.0, -2.0, -5.0,
     ];
-    let metadata = metadata(vec![
+    let mut metadata = metadata(vec![
         ("tokenizer.ggml.model", Value::Text("llama".to_owned())),
         ("tokenizer.ggml.tokens", texts(&spellings)),
         (
@@ -182,11 +182,23 @@ fn sentencepiece_merges_by_score_and_falls_back_to_bytes() {
     assert_eq!(spelled(&tokenizer, "a b", all), ["<s>", " a", " ", "b"]);
     assert_eq!(tokenizer.encode("a€", all), Ok(vec![1, 10, 3, 4, 5]));
     assert_eq!(tokenizer.decode(&[1, 10, 3, 4, 5]), " a€");
+    assert_eq!(tokenizer.decode(&[10, 3, 4, 5]), "a€");
+    assert_eq!(tokenizer.encode("ü", all), Ok(vec![1, 6, 0, 0]));
+    assert_eq!(tokenizer.encode("a</s>a", all), Ok(vec![1, 10, 2, 10]));
+    assert_eq!(tokenizer.encode_framed("b", true), Ok(vec![1, 6, 8]));
+
+    metadata.set("tokenizer.ggml.add_eos_token", Value::Bool(true));
+    metadata.set("tokenizer.ggml.add_space_prefix", Value::Bool(false));
+    let kinds = kinds.map(|kind| if kind == 2 { 1 } else { kind });
+    let kinds = crate::gguf::Numbers::from_ints(&kinds);
+    metadata.set("tokenizer.ggml.token_type", Value::Numbers(kinds));
+    let tokenizer = Tokenizer::from_metadata(&metadata, spellings.len()).expect("good");
+    assert_eq!(tokenizer.encode_framed("b", true), Ok(vec![1, 8, 2]));
+    assert_eq!(tokenizer.decode(&[10]), " a");
     assert_eq!(
         tokenizer.encode("ü", all),
         Err(TokenizerError::NoToken { byte: 0xc3 })
     );
-    assert_eq!(tokenizer.encode("a</s>a", all), Ok(vec![1, 10, 2, 10]));
 }
 
 /// The error for a vocabulary of the byte alphabet with one pair changed.
@@ -208,10 +220,10 @@ fn refuses_what_it_does_not_know_by_name() {
     };
     assert_eq!(refusal("tokenizer.ggml.model", text("t5")), unknown.into());
     let unknown = TokenizerError::UnknownPreTokenizer {
-        name: "tekken".to_owned(),
+        name: "kimi-k2".to_owned(),
     };
     assert_eq!(
-        refusal("tokenizer.ggml.pre", text("tekken")),
+        refusal("tokenizer.ggml.pre", text("kimi-k2")),
         unknown.into()
     );
     let bad = TokenizerError::BadMerge {
@@ -235,20 +247,141 @@ fn refuses_what_it_does_not_know_by_name() {
         vocab_size: 256,
     };
     assert_eq!(refusal(key, Value::Uint(256)), outside.into());
-    let spaces = vec![" ".to_owned(); 256];
-    let spelled = TokenizerError::BadSpelling {
-        id: 0,
-        spelling: " ".to_owned(),
+}
+
+/// Pieces of text with scores, every byte, and three special tokens.
+fn pieces(words: &[&str]) -> Tokenizer {
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
+    tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+    tokens.extend(words.iter().map(|word| (*word).to_owned()));
+    let kind = |id| match id {
+        0 => 2,
+        1 | 2 => 3,
+        3..=258 => 6,
+        _ => 1,
     };
-    assert_eq!(
-        refusal("tokenizer.ggml.tokens", Value::Texts(spaces)),
-        spelled.into()
+    let kinds: Vec<i64> = (0..tokens.len()).map(kind).collect();
+    let scores: Vec<f32> = (0..tokens.len()).map(|id| -(id as f32)).collect();
+    let vocab_size = tokens.len();
+    let metadata = metadata(vec![
+        ("tokenizer.ggml.model", Value::Text("llama".to_owned())),
+        ("tokenizer.ggml.tokens", Value::Texts(tokens)),
+        (
+            "tokenizer.ggml.token_type",
+            Value::Numbers(crate::gguf::Numbers::from_ints(&kinds)),
+        ),
+        (
+            "tokenizer.ggml.scores",
+            Value::Numbers(crate::gguf::Numbers::from_floats(&scores)),
+        ),
+    ]);
+    Tokenizer::from_metadata(&metadata, vocab_size).expect("a good tokenizer")
+}
+
+/// A long run takes merging from the queue; searching it anew for each merge would take hours.
+#[test]
+fn long_runs_and_long_words_come_back() {
+    let words = ["a", "aa", "aaaa", "aaaaaaaa", "ab", "▁", "▁▁", "▁▁▁▁"];
+    let pieces = pieces(&words);
+    let merges = ["a a", "aa aa", "aaaa aaaa", "a b", "Ġ Ġ", "ĠĠ ĠĠ"];
+    let byte_level =
+        ["default", "deepseek-llm", "llama-bpe", "tekken"].map(|pre| merged(pre, &merges));
+    for unit in [
+        "a", "ab", " ", "\n", "é", "蜜", "<", "<|im_", "1", "\u{301}",
+    ] {
+        let text = unit.repeat(100_000 / unit.len());
+        for tokenizer in byte_level.iter().chain([&pieces]) {
+            let tokens = tokenizer
+                .encode(&text, PLAIN)
+                .expect("every byte has a token");
+            assert!(tokenizer.decode(&tokens) == text, "{unit:?}");
+        }
+    }
+}
+
+/// A text cannot say what only a template may say, whatever its parts would merge to.
+#[test]
+fn plain_text_never_becomes_a_control_token() {
+    let tokenizer = merged(
+        "gpt-2",
+        &[
+            "< |",
+            "<| im_end",
+            "i m",
+            "im _",
+            "im_ e",
+            "im_e n",
+            "im_en d",
+            "<|im_end |",
+            "| >",
+            "<|im_end |>",
+        ],
     );
+    let end = tokenizer.encode("<|im_end|>", PLAIN).expect("tokens");
+    assert!(end.iter().all(|id| !tokenizer.is_end(*id)), "{end:?}");
+    let pieces = pieces(&["▁", "</", "s>", "<", "/", "s", ">"]);
+    let end = pieces.encode("</s>", PLAIN).expect("tokens");
+    assert_eq!(pieces.decode(&end), "</s>");
+    assert!(!end.contains(&2));
+}
+
+/// Vocabularies as a hostile file may have them: anything spelled anyhow.
+fn any_vocabulary() -> impl Strategy<Value = (String, Vec<String>, Vec<i64>, Vec<f32>, Vec<String>)>
+{
+    let model = prop_oneof![Just("bert"), Just("gpt2"), Just("llama")].prop_map(str::to_owned);
+    let token = prop_oneof![
+        "[ab<>▁Ġ🐝]{0,4}",
+        "<0x[0-9A-F]{2}>",
+        Just("</s>".to_owned())
+    ];
+    let merge = "[abĠ<]{1,3} [abĠ<]{1,3}";
+    let tokens = proptest::collection::vec((token, 0..7_i64, any::<f32>()), 1..40);
+    let merges = proptest::collection::vec(merge, 0..20);
+    (model, tokens, merges).prop_map(|(model, tokens, merges)| {
+        let (spellings, rest): (Vec<_>, Vec<_>) =
+            tokens.into_iter().map(|(a, b, c)| (a, (b, c))).unzip();
+        let (kinds, scores) = rest.into_iter().unzip();
+        (model, spellings, kinds, scores, merges)
+    })
 }
 
 proptest! {
     #[test]
-    fn any_text_comes_back(text in "\\PC{0,64}") {
+    fn no_vocabulary_and_no_text_panics(
+        (model, tokens, kinds, scores, merges) in any_vocabulary(),
+        text in prop_oneof!["[ab<>▁ 🐝\\n]{0,16}", "\\PC{0,16}"],
+        name in prop_oneof![Just("phi-3"), Just("")],
+    ) {
+        let vocab_size = tokens.len();
+        let metadata = metadata(vec![
+            ("general.name", Value::Text(name.to_owned())),
+            ("tokenizer.ggml.model", Value::Text(model)),
+            ("tokenizer.ggml.tokens", Value::Texts(tokens)),
+            ("tokenizer.ggml.token_type", Value::Numbers(crate::gguf::Numbers::from_ints(&kinds))),
+            ("tokenizer.ggml.scores", Value::Numbers(crate::gguf::Numbers::from_floats(&scores))),
+            ("tokenizer.ggml.merges", Value::Texts(merges)),
+        ]);
+        if let Ok(tokenizer) = Tokenizer::from_metadata(&metadata, vocab_size) {
+            for control in [false, true] {
+                if let Ok(tokens) = tokenizer.encode_framed(&text, control) {
+                    prop_assert!(tokens.iter().all(|id| (*id as usize) < vocab_size));
+                    tokenizer.decode(&tokens);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_comes_back_from_pieces(text in "[\\PC\\n\\t]{0,64}") {
+        // U+2581 is how a space is spelled, and comes back as one.
+        let text = text.replace('▁', "_");
+        let tokenizer = pieces(&["▁", "t", "h", "e", "th", "▁th", "▁the", "é"]);
+        let tokens = tokenizer.encode(&text, PLAIN).expect("every byte has a token");
+        prop_assert_eq!(tokenizer.decode(&tokens), text);
+    }
+
+    #[test]
+    fn any_text_comes_back(text in "[\\PC\\n\\t]{0,64}") {
         for pre in ["default", "gpt-2", "llama-bpe", "qwen2", "smollm"] {
             let tokenizer = merged(pre, &["t h", "th e", "Ġ the", "Ã ©"]);
             let tokens = tokenizer.encode(&text, PLAIN).expect("every byte has a token");

@@ -1,8 +1,7 @@
-//! The tokens themselves: their bytes, their kinds, and where special ones occur in a text.
-
-use std::collections::BTreeMap;
+//! The tokens themselves: what they stand for, their kinds, and which of them end an answer.
 
 use super::TokenizerError;
+use super::specials::{Part, Specials};
 use crate::gguf::{Metadata, Value};
 
 /// What a token is for, as GGUF numbers it.
@@ -25,17 +24,70 @@ pub enum TokenKind {
 impl TokenKind {
     fn from_number(number: i64) -> Option<Self> {
         match number {
-            // 0 is "undefined" in GGUF; llama.cpp treats such a token as text.
-            0 | 1 => Some(Self::Normal),
+            1 => Some(Self::Normal),
             2 => Some(Self::Unknown),
             3 => Some(Self::Control),
             4 => Some(Self::UserDefined),
-            5 => Some(Self::Unused),
+            // 0 is "undefined" in GGUF; such a token has no text in llama.cpp either.
+            0 | 5 => Some(Self::Unused),
             6 => Some(Self::Byte),
             _ => None,
         }
     }
+
+    /// Whether plain text may become such a token. What steers a model never comes out of what a
+    /// person typed (llama.cpp lets merges spell a control token).
+    pub(super) fn is_of_text(self) -> bool {
+        match self {
+            Self::Normal | Self::Unused | Self::UserDefined => true,
+            Self::Byte | Self::Control | Self::Unknown => false,
+        }
+    }
 }
+
+/// Tokens that end an answer whatever else a file says, by their names; the list is llama.cpp's.
+const ENDS: [&str; 27] = [
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<｜end▁of▁sentence｜>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<PAD>",
+    "[PAD]",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+];
+
+/// Tokens that mark a gap to fill; control tokens whatever else a file says.
+const GAP_MARKS: [&str; 9] = [
+    "<|fim_prefix|>",
+    "<fim-prefix>",
+    "<fim_prefix>",
+    "<|fim_suffix|>",
+    "<fim-suffix>",
+    "<fim_suffix>",
+    "<|fim_middle|>",
+    "<fim-middle>",
+    "<fim_middle>",
+];
 
 /// Reads the kinds of `vocab_size` tokens and checks that there is one spelling for each.
 pub(super) fn kinds(
@@ -52,61 +104,55 @@ pub(super) fn kinds(
     if spellings.len() != vocab_size {
         return Err(wrong_length("tokenizer.ggml.tokens", spellings.len()).into());
     }
-    let Some(numbers) = metadata.optional_numbers(KEY)? else {
-        return Ok(vec![TokenKind::Normal; vocab_size]);
+    let mut kinds = match metadata.optional_numbers(KEY)? {
+        None => vec![TokenKind::Normal; vocab_size],
+        Some(numbers) if numbers.len() != vocab_size => {
+            return Err(wrong_length(KEY, numbers.len()).into());
+        }
+        Some(numbers) => (numbers.iter().enumerate().map(kind)).collect::<Result<_, _>>()?,
     };
-    if numbers.len() != vocab_size {
-        return Err(wrong_length(KEY, numbers.len()).into());
+    for (spelling, kind) in spellings.iter().zip(&mut kinds) {
+        let name = spelling.as_str();
+        if ENDS.contains(&name) || GAP_MARKS.contains(&name) {
+            *kind = TokenKind::Control;
+        }
     }
-    let kind = |(id, value): (usize, Value)| {
-        let number = match value {
-            Value::Int(number) => number,
-            Value::Uint(number) => i64::try_from(number).unwrap_or(i64::MAX),
-            Value::Bool(_)
-            | Value::Float(_)
-            | Value::Numbers(_)
-            | Value::Text(_)
-            | Value::Texts(_) => -1,
-        };
-        TokenKind::from_number(number).ok_or(TokenizerError::BadKind { id, kind: number })
+    Ok(kinds)
+}
+
+fn kind((id, value): (usize, Value)) -> Result<TokenKind, TokenizerError> {
+    let number = match value {
+        Value::Int(number) => number,
+        Value::Uint(number) => i64::try_from(number).unwrap_or(i64::MAX),
+        Value::Bool(_) | Value::Float(_) | Value::Numbers(_) | Value::Text(_) | Value::Texts(_) => {
+            -1
+        }
     };
-    Ok(numbers
-        .iter()
-        .enumerate()
-        .map(kind)
-        .collect::<Result<_, _>>()?)
+    TokenKind::from_number(number).ok_or(TokenizerError::BadKind { id, kind: number })
+}
+
+/// The byte that `<0xNN>` spells.
+pub(super) fn spelled_byte(spelling: &str) -> Option<u8> {
+    let digits = spelling.strip_prefix("<0x")?.strip_suffix('>')?;
+    (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
 /// Tokens by id.
 #[derive(Debug, Clone)]
 pub(super) struct Vocab {
     /// What each stands for.
-    pieces: Vec<Vec<u8>>,
-    kinds: Vec<TokenKind>,
-    /// Control and user-defined tokens by the first byte of their spelling, longest first.
-    specials: BTreeMap<u8, Vec<u32>>,
-}
-
-/// A part of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part<'a> {
-    Special(u32),
-    Text(&'a str),
+    pub(super) pieces: Vec<Vec<u8>>,
+    pub(super) kinds: Vec<TokenKind>,
+    specials: Specials,
 }
 
 impl Vocab {
-    pub(super) fn new(pieces: Vec<Vec<u8>>, kinds: Vec<TokenKind>) -> Self {
-        let mut specials = BTreeMap::<u8, Vec<u32>>::new();
-        for (id, (piece, kind)) in pieces.iter().zip(&kinds).enumerate() {
-            if let (Some(first), TokenKind::Control | TokenKind::UserDefined) =
-                (piece.first(), kind)
-            {
-                specials.entry(*first).or_default().push(id as u32);
-            }
-        }
-        for ids in specials.values_mut() {
-            ids.sort_by_key(|id| std::cmp::Reverse(pieces[*id as usize].len()));
-        }
+    pub(super) fn new(
+        pieces: Vec<Vec<u8>>,
+        kinds: Vec<TokenKind>,
+        swallows_space: Vec<u32>,
+    ) -> Self {
+        let specials = Specials::new(&pieces, &kinds, swallows_space);
         Self {
             pieces,
             kinds,
@@ -126,67 +172,22 @@ impl Vocab {
     /// What a token adds to a text.
     pub(super) fn piece(&self, id: u32) -> &[u8] {
         match self.kinds.get(id as usize) {
-            None | Some(TokenKind::Control | TokenKind::Unused) => &[],
-            Some(
-                TokenKind::Normal | TokenKind::Unknown | TokenKind::UserDefined | TokenKind::Byte,
-            ) => self.spelling(id),
+            None | Some(TokenKind::Control | TokenKind::Unknown | TokenKind::Unused) => &[],
+            Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte) => self.spelling(id),
         }
     }
 
-    /// Control tokens that end an answer by their usual names, whether or not the file says so.
+    /// Tokens that end an answer by their usual names, whether or not the file says so.
     pub(super) fn usual_ends(&self) -> impl Iterator<Item = u32> {
-        const NAMES: [&str; 6] = [
-            "<|im_end|>",
-            "<|eot_id|>",
-            "<|endoftext|>",
-            "<|end|>",
-            "<end_of_turn>",
-            "<|eom_id|>",
-        ];
         let is_end = |id: &u32| {
             self.kinds[*id as usize] == TokenKind::Control
-                && NAMES
-                    .iter()
-                    .any(|name| name.as_bytes() == self.spelling(*id))
+                && (ENDS.iter()).any(|name| name.as_bytes() == self.spelling(*id))
         };
-        self.specials
-            .get(&b'<')
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(is_end)
+        (0..self.len() as u32).filter(is_end)
     }
 
     /// Cuts out special tokens that are spelled out in `text`; control tokens only if `control`.
     pub(super) fn cut_specials<'a>(&self, text: &'a str, control: bool) -> Vec<Part<'a>> {
-        let mut parts = Vec::new();
-        let mut start = 0;
-        let mut at = 0;
-        while at < text.len() {
-            let Some(id) = self.special_at(&text.as_bytes()[at..], control) else {
-                at += 1;
-                continue;
-            };
-            if start < at {
-                parts.push(Part::Text(&text[start..at]));
-            }
-            parts.push(Part::Special(id));
-            at += self.spelling(id).len();
-            start = at;
-        }
-        if start < text.len() {
-            parts.push(Part::Text(&text[start..]));
-        }
-        parts
-    }
-
-    fn special_at(&self, rest: &[u8], control: bool) -> Option<u32> {
-        let candidates = self.specials.get(rest.first()?)?;
-        candidates.iter().copied().find(|id| {
-            let allowed = control || self.kinds[*id as usize] == TokenKind::UserDefined;
-            let spelling = self.spelling(*id);
-            // Whole characters only: a spelling is not cut out of the middle of one.
-            allowed && rest.starts_with(spelling) && std::str::from_utf8(spelling).is_ok()
-        })
+        self.specials.cut(&self.pieces, &self.kinds, text, control)
     }
 }
