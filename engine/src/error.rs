@@ -43,6 +43,31 @@ pub enum EngineError {
         /// Its size.
         needed_bytes: u64,
     },
+    /// A weight matrix of a shape that its format cannot have, or that is too large to index.
+    #[error(
+        "{format} weights come in blocks of {block_len}, and a matrix of {rows} rows of {cols} is \
+         not made of them"
+    )]
+    MatrixShape {
+        /// The format's name.
+        format: &'static str,
+        /// Rows.
+        rows: usize,
+        /// Weights in a row.
+        cols: usize,
+        /// Weights in a block of the format.
+        block_len: usize,
+    },
+    /// A weight matrix got more bytes than it has, fewer, or part of a block.
+    #[error("a matrix of {needed_bytes} bytes had {had_bytes} and was given {pushed_bytes} more")]
+    MatrixBytes {
+        /// In the last piece.
+        pushed_bytes: usize,
+        /// Before it.
+        had_bytes: u64,
+        /// Altogether.
+        needed_bytes: u64,
+    },
     /// The prompt (with the tokens it resumes from) leaves no room for an answer.
     #[error("the prompt has {prompt_tokens} tokens and the context holds {context_len}")]
     PromptTooLong {

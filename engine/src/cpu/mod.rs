@@ -4,12 +4,15 @@
 //! and for every cut of a prompt into batches: each dot product has eight running sums, taken and
 //! folded in the order that [`lanes`] states, whichever kernel computes it.
 
+pub mod activations;
 mod attention;
 mod cache;
 mod elementwise;
+pub mod kernels;
 pub mod lanes;
 mod matmul;
 mod model;
+pub mod panels;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[path = "kernel_portable.rs"]
