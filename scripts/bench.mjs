@@ -1,83 +1,115 @@
-// `npm run bench`: sizes, cold start to the first token, tokens per second on each path. Prints;
-// asserts nothing.
-import { readFileSync, readdirSync } from "node:fs";
-import path from "node:path";
-import { brotliCompressSync, gzipSync } from "node:zlib";
-import { main, output, root, run } from "./stages.mjs";
+// `npm run bench`: what Thrum does beside the best that a web developer could pick instead, in the
+// same Chromium on the same files. Prints; asserts nothing. `npm run bench -- help` lists the parts.
+import { parseArgs } from "node:util";
+import { StageError, main, output } from "./stages.mjs";
 import { findBrowser, setUp, setUpTests } from "./tools.mjs";
 import { buildRelay, buildSite } from "./build.mjs";
+import * as prepare from "../bench/prepare.mjs";
+import { section } from "../bench/results.mjs";
+import { startServers } from "../bench/server.mjs";
 
-const kilobytes = (bytes) => `${(bytes / 1000).toFixed(0).padStart(6)} kB`;
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const SHAPES = ["smollm2-135m", "qwen2.5-0.5b"];
+const MIXES = ["q4_0", "q8_0", "q4_k_m"];
 
-function sizes() {
-  console.log("\nSizes (aim: page under 1,500 kB, worker under 1,000 kB, gzipped)");
-  const dist = path.join(root, "dist");
-  const parts = [
-    ["page", (name) => /ui.*\.wasm$/.test(name)],
-    ["worker", (name) => /^engine_worker.*\.wasm$/.test(name)],
-    ["embed/node", (name) => name === "embed/thrum_node_bg.wasm"],
-  ];
-  const names = [...readdirSync(dist), ...readdirSync(path.join(dist, "embed")).map((name) => `embed/${name}`)];
-  for (const [title, matches] of parts) {
-    const file = names.find(matches);
-    if (!file) continue;
-    const bytes = readFileSync(path.join(dist, file));
-    console.log(`  ${title.padEnd(11)} ${kilobytes(bytes.length)} plain ${kilobytes(gzipSync(bytes, { level: 9 }).length)} gzip ${kilobytes(brotliCompressSync(bytes).length)} brotli`);
-  }
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    shape: { type: "string", multiple: true, default: SHAPES },
+    mix: { type: "string", multiple: true, default: MIXES },
+    threads: { type: "string", multiple: true, default: ["1", "2"] },
+    engine: { type: "string", multiple: true, default: ["thrum", "wllama2", "wllama3"] },
+    rounds: { type: "string", default: "3" },
+    built: { type: "boolean", default: false },
+  },
+});
+
+/** Every part: what it prints, what it needs, and how. */
+const PARTS = {
+  sizes: {
+    title: "Sizes (aim: worker with everything under 1,500 kB gzipped)",
+    site: true,
+    run: async () => (await import("../bench/sizes.mjs")).sizes(),
+  },
+  native: {
+    title: "The engine alone, natively",
+    models: true,
+    run: async ({ models, settings }) => (await import("../bench/native.mjs")).native(models, settings),
+  },
+  roofline: {
+    title: "What one thread of WebAssembly can do here at most",
+    probes: true,
+    run: async ({ servers }) => (await import("../bench/roofline.mjs")).roofline(servers),
+  },
+  cpu: {
+    title: "CPU: tokens per second in the browser, beside wllama",
+    site: true, models: true, packages: true,
+    run: async ({ servers, models, settings }) => (await import("../bench/cpu.mjs")).cpu(servers, models, settings),
+  },
+  load: {
+    title: "From the browser's storage to the first token, and peak memory of the tab",
+    site: true, models: true, packages: true,
+    run: async ({ servers, models, settings }) => (await import("../bench/load.mjs")).load(servers, models, settings),
+  },
+  gpu: {
+    title: "WebGPU: one matrix of 4-bit weights, beside onnxruntime-web",
+    packages: true,
+    run: async ({ servers, settings }) => (await import("../bench/gpu.mjs")).gpu(servers, settings),
+  },
+  adapters: {
+    title: "Adapters",
+    models: true,
+    run: async ({ models, settings }) => (await import("../bench/adapters.mjs")).adapters(models, settings),
+  },
+  demo: {
+    title: "The demonstrator, from nothing to its first token",
+    site: true, relay: true,
+    run: async () => (await import("../bench/demo.mjs")).demo(),
+  },
+};
+
+function help() {
+  console.log("npm run bench -- [part ...] [--shape NAME] [--mix NAME] [--threads N] [--engine NAME] [--rounds N] [--built]\n");
+  for (const [name, { title }] of Object.entries(PARTS)) console.log(`  ${name.padEnd(9)} ${title}`);
+  console.log(`\n  shapes ${SHAPES.join(", ")}; mixes ${MIXES.join(", ")}; options may be repeated`);
+  console.log("  --built measures dist/ as it is, without building; figures go to target/bench/results.json");
 }
 
-/** Decode speed of a node on `page`, tokens per second, median of `rounds`. */
-const decodeSpeed = (page, rounds, tokens) =>
-  page.evaluate(async ([count, max]) => {
-    const speeds = [];
-    for (let round = 0; round <= count; round += 1) {
-      const answer = await window.node.completions.create({
-        prompt: `bench ${round}`, max_tokens: max, temperature: 1, seed: round, thrum: { route: "local", ignoreEos: true },
-      });
-      if (round > 0) speeds.push([answer.thrum.tokensPerSecond, answer.usage.completion_tokens]);
-    }
-    return speeds;
-  }, [rounds, tokens]);
-
-async function browserFigures() {
-  const { openNode, startBrowser, startRelay, openPage } = await import("../tests/browser/harness.mjs");
-  const relay = await startRelay();
-  const browser = await startBrowser();
-  console.log("\nIn the browser (median of 5; the model is the demonstrator, Q8_0)");
-  const cold = [];
-  for (let round = 0; round < 5; round += 1) {
-    const { page, context } = await openPage(browser, `${relay.origin}/healthz`);
-    cold.push(await page.evaluate(async (origin) => {
-      const since = performance.now();
-      const { createNode } = await import(`${origin}/embed/thrum.js`);
-      const node = await createNode({ relays: [origin], backend: "cpu" });
-      const stream = await node.completions.create({ prompt: "ab>ba;xy>", stream: true, thrum: { route: "local" } });
-      for await (const _ of stream) return performance.now() - since;
-    }, relay.origin));
-    await context.close();
-  }
-  console.log(`  cold start to first token ${median(cold).toFixed(0)} ms (script, wasm, model download, prefill)`);
-  for (const [backend, rounds, tokens] of [["cpu", 5, 256], ["webgpu", 3, 32]]) {
-    const { page, context } = await openNode(browser, relay, { backend });
-    const speeds = (await decodeSpeed(page, rounds, tokens)).map(([speed]) => speed);
-    console.log(`  ${backend.padEnd(7)} ${median(speeds).toFixed(1)} tokens/s`);
-    await context.close();
-  }
-  await browser.close();
-  await relay.remove();
+/** A number the command line gives. */
+function count(text) {
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new StageError(`${text} is not a number from 1 to 999`);
+  return Number(text);
 }
 
-await main(async () => {
+/** Makes what the chosen parts need, and nothing else. */
+async function prepared(parts) {
+  const needs = (what) => parts.some((name) => PARTS[name][what]);
   await setUp();
   await setUpTests();
   process.env.THRUM_CHROMIUM ??= await findBrowser();
-  await buildSite();
-  await buildRelay("native");
-  process.env.THRUM_RELAY_PROFILE = "native";
-  console.log(`commit ${output("git", ["rev-parse", "--short", "HEAD"])}`);
-  sizes();
-  console.log("\nNative");
-  await run("cargo", ["run", "--profile", "native", "-q", "-p", "thrum-engine", "--example", "speed", "--", "models/thrum-demo.q8_0.gguf"]);
-  await browserFigures();
+  if (needs("site") && !values.built) await buildSite();
+  if (needs("relay")) {
+    await buildRelay("native");
+    process.env.THRUM_RELAY_PROFILE = "native";
+  }
+  if (needs("packages")) await prepare.packages();
+  if (needs("probes")) await prepare.probes();
+  return needs("models") ? prepare.models(values.shape, values.mix) : [];
+}
+
+await main(async () => {
+  if (positionals.includes("help")) return help();
+  const unknown = positionals.find((name) => !(name in PARTS));
+  if (unknown) throw new StageError(`there is no part ${unknown}`, "npm run bench -- help");
+  const parts = positionals.length ? positionals : Object.keys(PARTS);
+  const settings = { rounds: count(values.rounds), threads: values.threads.map(count), kinds: values.engine };
+  const models = await prepared(parts);
+  const servers = await startServers();
+  console.log(`commit ${output("git", ["rev-parse", "--short", "HEAD"])}, ${output(process.env.THRUM_CHROMIUM, ["--version"])}`);
+  try {
+    for (const name of parts) {
+      await section(name, PARTS[name].title, () => PARTS[name].run({ servers, models, settings }));
+    }
+  } finally {
+    servers.close();
+  }
 });

@@ -1,6 +1,7 @@
 //! Writes a GGUF file in the true shape of a published model, with weights drawn from a seed:
 //! `synthetic_model <shape> <mix> <file.gguf>`. For measuring speed, where only shapes count.
 //!
+//! `<file.gguf>.json` says what a token takes: multiplications, and bytes of matrices to be read.
 //! The file is written as it is drawn, so that half a billion weights take no more memory than the
 //! largest of their matrices.
 
@@ -18,7 +19,7 @@ use std::time::Instant;
 
 use blocks::BlockFormat;
 use mix::Mix;
-use shapes::{Shape, TensorSpec};
+use shapes::{Role, Shape, TensorSpec};
 use thrum_engine::synthetic::{GgufWriter, Random};
 
 /// bytes; GGUF's default.
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let part = format!("{path}.part");
     let bytes = write(&shape, mix, &part)?;
     std::fs::rename(&part, path)?;
+    std::fs::write(format!("{path}.json"), sizes(&shape, mix))?;
     println!(
         "{path}: {} MB in {:.1} s",
         bytes / 1_000_000,
@@ -90,4 +92,16 @@ fn header(shape: &Shape, mix: Mix, tensors: &[TensorSpec], formats: &[BlockForma
         writer.tensor(&tensor.name, &tensor.dims(), format.type_id(), Vec::new());
     }
     writer.finish_with_offsets(&offsets)
+}
+
+/// What decoding one token takes at least, as JSON.
+fn sizes(shape: &Shape, mix: Mix) -> String {
+    let (mut macs, mut matrix_bytes) = (0, 0);
+    for tensor in shape.tensors() {
+        if matches!(tensor.role, Role::TiedEmbedding | Role::Matrix) {
+            macs += tensor.weights();
+            matrix_bytes += mix.format(shape, &tensor).bytes(tensor.weights());
+        }
+    }
+    format!("{{\"macs\":{macs},\"matrixBytes\":{matrix_bytes}}}\n")
 }

@@ -1,0 +1,75 @@
+// One product of a 4-bit matrix and one or 64 activations on WebGPU: onnxruntime-web's and ours. On a
+// machine without a graphics card both run on SwiftShader, Chromium's own, on the processor.
+import { startBrowser } from "./browser.mjs";
+import { median, notMeasured, printTable, ratios, short, spread } from "./figures.mjs";
+import { ours } from "./gpu_ours.mjs";
+
+/** Columns and rows: a SmolLM2 block's up and down and its head, a Qwen2.5 block's up. */
+const MATRICES = [[576, 1536], [1536, 576], [576, 49_152], [896, 4_864]];
+const TOKENS = [1, 64];
+const SHAPES = MATRICES.flatMap(([cols, rows]) => TOKENS.map((tokens) => ({ cols, rows, tokens })));
+
+async function onPage(browser, origin, module, args) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  try {
+    await page.goto(`${origin}/pages/blank.html`);
+    const result = await page.evaluate(async ([name, given]) => {
+      const { measure } = await import(name);
+      return measure(...given).then((millis) => ({ millis: [...millis] }), (error) => ({ error: String(error?.message ?? error) }));
+    }, [module, args]);
+    if (result.error) throw new Error(result.error);
+    return result.millis;
+  } finally {
+    await context.close();
+  }
+}
+
+const adapterName = (browser, origin) => browser.newPage().then(async (page) => {
+  await page.goto(`${origin}/pages/blank.html`);
+  const name = await page.evaluate(async () => {
+    const adapter = await navigator.gpu?.requestAdapter();
+    return adapter ? `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.description}`.trim() : null;
+  });
+  await page.close();
+  return name;
+});
+
+export async function gpu(servers, { rounds }) {
+  const browser = await startBrowser();
+  const figures = [];
+  const rows = [];
+  try {
+    const adapter = await adapterName(browser, servers.plain);
+    if (!adapter) return [notMeasured("WebGPU", "this browser has no adapter")];
+    console.log(`  adapter: ${adapter}`);
+    const own = await ours();
+    for (const shape of SHAPES) {
+      const name = `${shape.cols} x ${shape.rows}, ${shape.tokens} token${shape.tokens > 1 ? "s" : ""}`;
+      const entry = { ...shape };
+      const measure = async (key, module, args) => {
+        try {
+          entry[key] = await onPage(browser, servers.plain, module, args);
+        } catch (error) {
+          entry[`${key}NotMeasured`] = error.message;
+        }
+      };
+      await measure("ortWebgpu", "/pages/ort.js", ["webgpu", shape, rounds]);
+      await measure("ortWasm", "/pages/ort.js", ["wasm", shape, rounds]);
+      if (own.module) await measure("thrum", own.module, [shape, rounds]);
+      else entry.thrumNotMeasured = own.why;
+      figures.push(entry);
+      const rate = (millis) => short((shape.cols * shape.rows * shape.tokens) / (1e6 * median(millis)));
+      const cell = (key) => (entry[key] ? `${spread(entry[key])} = ${rate(entry[key])}` : "-");
+      rows.push([name, cell("ortWebgpu"), cell("ortWasm"), cell("thrum"),
+        entry.thrum && entry.ortWebgpu ? spread(ratios(entry.ortWebgpu, entry.thrum)) : "-"]);
+    }
+    console.log(`  ms of one product, median (lowest-highest) of ${rounds} series, and GMAC/s`);
+    printTable(["columns x rows", "ORT WebGPU", "ORT wasm, 1 thread", "ours, WebGPU", "times faster"], rows);
+    const reasons = new Set(figures.flatMap((it) => Object.entries(it).filter(([key]) => key.endsWith("NotMeasured")).map(([key, why]) => `${key.replace("NotMeasured", "")}: ${why}`)));
+    for (const reason of reasons) console.log(`  not measured: ${reason}`);
+    return { adapter, shapes: figures };
+  } finally {
+    await browser.close();
+  }
+}
