@@ -4,6 +4,7 @@
 //! shape of Thrum's default model.
 
 mod mix;
+mod split;
 
 pub use mix::{Mix, MixContext};
 

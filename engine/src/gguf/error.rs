@@ -46,6 +46,55 @@ pub enum GgufError {
         /// The bound.
         max_bytes: usize,
     },
+    /// The file is one of several that make up a model, and came alone.
+    #[error("the file is part {} of {count} of a model: all parts are needed", no + 1)]
+    PartOfMany {
+        /// Its place among the parts, from 0.
+        no: u64,
+        /// Parts there are.
+        count: u64,
+    },
+    /// A part of a split model is not there.
+    #[error("part {} of {count} of the model is missing", no + 1)]
+    MissingPart {
+        /// Its place among the parts, from 0.
+        no: u64,
+        /// Parts there are.
+        count: u64,
+    },
+    /// Two files say that they are the same part.
+    #[error("two files are part {} of the model", no + 1)]
+    DuplicatePart {
+        /// The place both claim, from 0.
+        no: u64,
+    },
+    /// A file is no part of the model that the others make up.
+    #[error("file {} is not a part of this model: {reason}", index + 1)]
+    ForeignPart {
+        /// Its place among the files given, from 0.
+        index: usize,
+        /// What tells it from the others.
+        reason: String,
+    },
+    /// The parts of a split model do not have the tensors that they state.
+    #[error("the parts of the model have {found} tensors together and state {stated}")]
+    TensorCount {
+        /// As every part states.
+        stated: u64,
+        /// In all parts.
+        found: u64,
+    },
+    /// A part's header was read ahead, and is another one as the part arrives.
+    #[error("the file changed while it was read: its header is not the one seen before")]
+    HeaderChanged,
+    /// A part is refused.
+    #[error("part {} of the model: {error}", no + 1)]
+    InPart {
+        /// Its place among the parts, from 0.
+        no: u64,
+        /// Why.
+        error: Box<GgufError>,
+    },
     /// A count in the header is beyond its bound.
     #[error("{count} {what}: at most {max} are read")]
     TooMany {

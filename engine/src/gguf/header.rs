@@ -40,15 +40,23 @@ pub(super) struct RawTensor {
     /// Fastest first.
     pub(super) dims: Vec<u64>,
     pub(super) type_id: u32,
-    /// From the start of the tensor data.
+    /// From the start of its file's tensor data.
     pub(super) offset: u64,
+    /// Index of its file in [`RawHeader::files`].
+    pub(super) file: usize,
 }
 
-/// A whole header.
+/// A whole header; of several files, where the model is split.
 #[derive(Debug, Default)]
 pub(super) struct RawHeader {
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<RawTensor>,
+    pub(super) files: Vec<RawFile>,
+}
+
+/// What is of one file alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawFile {
     pub(super) alignment: u64,
     /// Where the last item of the header ends in the file.
     pub(super) header_end: u64,
@@ -89,6 +97,22 @@ impl From<GgufError> for Stop {
     }
 }
 
+impl RawHeader {
+    /// The header of several files as if they were one, with the metadata of file `main`.
+    pub(super) fn joined(headers: Vec<Self>, main: usize) -> Self {
+        let mut joined = Self::default();
+        for (file, mut header) in headers.into_iter().enumerate() {
+            header.tensors.iter_mut().for_each(|raw| raw.file = file);
+            joined.tensors.append(&mut header.tensors);
+            joined.files.append(&mut header.files);
+            if file == main {
+                joined.metadata = header.metadata;
+            }
+        }
+        joined
+    }
+}
+
 impl HeaderParser {
     pub(super) fn new() -> Self {
         Self {
@@ -126,7 +150,7 @@ impl HeaderParser {
     /// Tries once more with what there is; true when the header is whole.
     pub(super) fn parse(&mut self) -> Result<bool, GgufError> {
         loop {
-            if matches!(self.stage, Stage::Whole) {
+            if self.is_whole() {
                 return Ok(true);
             }
             match self.parse_item() {
@@ -139,6 +163,20 @@ impl HeaderParser {
                 Err(Stop::Refused(error)) => return Err(error),
             }
         }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.stage, Stage::Whole)
+    }
+
+    /// All bytes taken.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes parsed so far.
+    pub(super) fn header_bytes(&self) -> &[u8] {
+        &self.bytes[..self.at]
     }
 
     /// The header, and the bytes that were taken beyond it.
@@ -158,7 +196,10 @@ impl HeaderParser {
                 self.stage = preamble(&mut cursor)?;
             }
             Stage::Pairs { left: 0, tensors } => {
-                self.header.alignment = alignment(&self.header.metadata)?;
+                self.header.files = vec![RawFile {
+                    alignment: alignment(&self.header.metadata)?,
+                    header_end: 0,
+                }];
                 self.stage = Stage::Tensors { left: tensors };
             }
             Stage::Pairs { left, tensors } => {
@@ -179,7 +220,7 @@ impl HeaderParser {
                 };
             }
             Stage::Tensors { left: 0 } => {
-                self.header.header_end = cursor.at as u64;
+                self.header.files[0].header_end = cursor.at as u64;
                 self.stage = Stage::Whole;
             }
             Stage::Tensors { left } => {
@@ -328,6 +369,7 @@ impl<'a> Cursor<'a> {
             dims,
             type_id: self.u32()?,
             offset: self.u64()?,
+            file: 0,
         })
     }
 }

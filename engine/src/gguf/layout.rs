@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::GgufError;
 use super::header::{RawHeader, RawTensor, duplicate_name};
+use super::place::{TOO_FAR, extents};
 use super::stream::Extent;
 use crate::arch::Facts;
 use crate::config::{MAX_VOCAB, ModelConfig};
@@ -14,9 +15,25 @@ use crate::weights::{LayerSlot, Slot, TensorInfo};
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) config: ModelConfig,
+    /// As in [`RawHeader::files`].
+    pub(super) files: Vec<FileLayout>,
+}
+
+/// What is in one file.
+#[derive(Debug)]
+pub(super) struct FileLayout {
     /// By offset.
     pub(super) tensors: Vec<TensorInfo>,
     pub(super) extent: Extent,
+}
+
+impl FileLayout {
+    fn empty(extent: Extent) -> Self {
+        Self {
+            tensors: Vec::new(),
+            extent,
+        }
+    }
 }
 
 impl Layout {
@@ -44,41 +61,24 @@ impl Layout {
         }
         let config =
             ModelConfig::from_metadata(&header.metadata, vocab_size, &present, max_context)?;
-        raws.sort_by_key(|(raw, _)| raw.offset);
-        let mut tensors = Vec::new();
-        let mut data_bytes = 0;
-        for (i, (raw, slots)) in raws.iter().enumerate() {
-            let before = i.checked_sub(1).map(|before| raws[before].0);
-            placed(raw, before, data_bytes, header.alignment)?;
-            let infos = checked(raw, slots, &config)?;
-            let bytes = infos.iter().map(TensorInfo::bytes).sum();
-            data_bytes = raw.offset.checked_add(bytes).ok_or(TOO_FAR)?;
-            tensors.extend(infos);
+        raws.sort_by_key(|(raw, _)| (raw.file, raw.offset));
+        let mut infos = Vec::with_capacity(raws.len());
+        let mut sizes = Vec::with_capacity(raws.len());
+        for (raw, slots) in &raws {
+            let parts = checked(raw, slots, &config)?;
+            sizes.push((*raw, parts.iter().map(TensorInfo::bytes).sum()));
+            infos.push(parts);
         }
-        let header_end = header.header_end;
-        let data_start = header_end.next_multiple_of(header.alignment);
-        let end = data_start.checked_add(data_bytes).ok_or(TOO_FAR)?;
-        let padded_end = end
-            .checked_next_multiple_of(header.alignment)
-            .ok_or(TOO_FAR)?;
-        Ok(Self {
-            config,
-            tensors,
-            extent: Extent {
-                header_end,
-                data_start,
-                end,
-                padded_end,
-            },
-        })
+        let mut files: Vec<FileLayout> = extents(&header.files, &sizes)?
+            .into_iter()
+            .map(FileLayout::empty)
+            .collect();
+        for ((raw, _), parts) in raws.iter().zip(infos) {
+            files[raw.file].tensors.extend(parts);
+        }
+        Ok(Self { config, files })
     }
 }
-
-const TOO_FAR: GgufError = GgufError::TooMany {
-    what: "bytes in the file",
-    count: u64::MAX,
-    max: u64::MAX,
-};
 
 fn vocab_size(tensors: &[RawTensor]) -> Result<usize, GgufError> {
     let name = Slot::TokenEmbedding.name();
@@ -203,34 +203,4 @@ fn checked(
 
 fn is_beyond(slot: Slot, config: &ModelConfig) -> bool {
     matches!(slot, Slot::Layer(layer, _) if layer >= config.n_layers)
-}
-
-/// Checks that a tensor follows the one before it, which ends at `end`, with nothing but padding
-/// between them.
-fn placed(
-    raw: &RawTensor,
-    before: Option<&RawTensor>,
-    end: u64,
-    alignment: u64,
-) -> Result<(), GgufError> {
-    if raw.offset % alignment != 0 {
-        return Err(GgufError::Misaligned {
-            tensor: raw.name.clone(),
-            offset: raw.offset,
-            alignment,
-        });
-    }
-    let Some(gap_bytes) = raw.offset.checked_sub(end) else {
-        return Err(GgufError::Overlap {
-            first: before.map_or_else(String::new, |before| before.name.clone()),
-            second: raw.name.clone(),
-        });
-    };
-    if gap_bytes >= alignment {
-        return Err(GgufError::Gap {
-            tensor: raw.name.clone(),
-            gap_bytes,
-        });
-    }
-    Ok(())
 }

@@ -7,6 +7,9 @@
 //!    [`WRITE_BLOCKS`] blocks are held back.
 //! 4. [`GgufReader::finish`] says whether all of it came, and gives what the header described.
 //!
+//! A model in several files is read the same way, file after file, once the headers of all of them
+//! are known: [`PartReader`], then [`GgufReader::of_parts`] and [`GgufReader::end_part`].
+//!
 //! Nothing is allocated on the word of the file alone: counts are bounded, buffers grow with the
 //! bytes that arrive. What is refused stays refused.
 
@@ -14,19 +17,24 @@ mod error;
 mod header;
 mod layout;
 mod metadata;
+mod parts;
+mod place;
+mod split;
 mod stream;
 
 pub use error::GgufError;
 pub use metadata::{Metadata, Numbers, Value};
+pub use split::{MAX_PARTS, PartHeader, PartReader, Split, part_names};
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::memory::MemoryEstimate;
 use crate::tokenizer::Tokenizer;
 use crate::weights::TensorInfo;
-use header::HeaderParser;
+use header::{HeaderParser, RawHeader};
 use layout::Layout;
-use stream::{Extent, TensorStream};
+use parts::Parts;
+use stream::TensorStream;
 
 /// bytes; the largest published headers (262,144 tokens and their merges) are below 20 MB.
 pub const MAX_HEADER_BYTES: usize = 32 << 20;
@@ -63,6 +71,7 @@ pub trait WeightSink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOptions {
     /// Length of the file in bytes, if known; a truncated file is then refused at its header.
+    /// Of a model in several files each [`PartReader`] is told its own.
     pub file_bytes: Option<u64>,
     /// Memory for weights and KV cache in bytes, if there is a limit.
     pub available_bytes: Option<u64>,
@@ -98,7 +107,7 @@ pub fn metadata_of(file: &[u8]) -> Result<Metadata, GgufError> {
     Ok(parser.into_parts().0.metadata)
 }
 
-/// A GGUF file being read.
+/// A model being read.
 #[derive(Debug)]
 pub struct GgufReader {
     options: ReadOptions,
@@ -109,8 +118,18 @@ pub struct GgufReader {
 #[derive(Debug)]
 enum State {
     Header(Box<HeaderParser>),
-    Weights(Box<ModelHeader>, TensorStream),
+    /// The headers of several files are known; the sink has not heard of them.
+    Planned(Box<Plan>),
+    Weights(Box<ModelHeader>, Parts),
     Refused,
+}
+
+/// A checked model, before any of its weights.
+#[derive(Debug)]
+struct Plan {
+    header: ModelHeader,
+    tensors: Vec<TensorInfo>,
+    parts: Parts,
 }
 
 impl GgufReader {
@@ -123,9 +142,33 @@ impl GgufReader {
         }
     }
 
+    /// A reader of a model in several files of which nothing but the headers has arrived; their
+    /// bytes come in the order of `parts`, each from its first byte on, [`GgufReader::end_part`]
+    /// after each.
+    ///
+    /// # Errors
+    /// [`EngineError::Gguf`] for parts that are not one whole model, otherwise as
+    /// [`GgufReader::push`]; the sink is not asked yet.
+    pub fn of_parts(options: ReadOptions, parts: Vec<PartHeader>) -> Result<Self, EngineError> {
+        split::check_set(&parts)?;
+        let main = split::main_part(&parts);
+        let lengths: Vec<_> = parts.iter().map(|part| part.file_bytes).collect();
+        let (arrivals, raws) = parts.into_iter().map(PartHeader::into_parts).unzip();
+        let raw = RawHeader::joined(raws, main);
+        let plan = Plan::new(&raw, &options, &lengths, |streams| {
+            Parts::several(arrivals, streams)
+        })?;
+        Ok(Self {
+            options,
+            received_bytes: 0,
+            state: State::Planned(Box::new(plan)),
+        })
+    }
+
     /// What the header describes, once it is whole.
     pub fn header(&self) -> Option<&ModelHeader> {
         match &self.state {
+            State::Planned(plan) => Some(&plan.header),
             State::Weights(header, _) => Some(header),
             State::Header(_) | State::Refused => None,
         }
@@ -151,7 +194,26 @@ impl GgufReader {
         result
     }
 
-    /// Ends the file.
+    /// Ends a file of several, so that the bytes pushed next are the first of the next one. The
+    /// last may be ended by [`GgufReader::finish`] as well.
+    ///
+    /// # Errors
+    /// [`EngineError::Gguf`] for a file that ends too early, or whose header is not whole.
+    pub fn end_part(&mut self) -> Result<(), EngineError> {
+        let result = match &mut self.state {
+            State::Weights(_, parts) => parts.end_part(),
+            State::Refused => Err(GgufError::AlreadyRefused),
+            State::Header(_) | State::Planned(_) => Err(GgufError::TruncatedHeader {
+                file_bytes: self.received_bytes,
+            }),
+        };
+        if result.is_err() {
+            self.state = State::Refused;
+        }
+        Ok(result?)
+    }
+
+    /// Ends the last file.
     ///
     /// # Errors
     /// As [`GgufReader::push`]; a file that ends too early says how many bytes it needs.
@@ -161,12 +223,14 @@ impl GgufReader {
         {
             self.begin(sink)?;
         }
-        let file_bytes = self.received_bytes;
         match self.state {
-            State::Header(_) => Err(GgufError::TruncatedHeader { file_bytes }.into()),
+            State::Header(_) | State::Planned(_) => Err(GgufError::TruncatedHeader {
+                file_bytes: self.received_bytes,
+            }
+            .into()),
             State::Refused => Err(GgufError::AlreadyRefused.into()),
-            State::Weights(header, stream) => {
-                stream.finish(file_bytes)?;
+            State::Weights(header, mut parts) => {
+                parts.finish()?;
                 sink.finish()?;
                 Ok(*header)
             }
@@ -176,7 +240,11 @@ impl GgufReader {
     fn take(&mut self, chunk: &[u8], sink: &mut dyn WeightSink) -> Result<(), EngineError> {
         match &mut self.state {
             State::Refused => Err(GgufError::AlreadyRefused.into()),
-            State::Weights(_, stream) => stream.push(chunk, sink),
+            State::Weights(_, parts) => parts.push(chunk, sink),
+            State::Planned(_) => {
+                self.begin(sink)?;
+                self.take(chunk, sink)
+            }
             State::Header(parser) => {
                 let (taken, whole) = parser.push(chunk)?;
                 if whole {
@@ -188,55 +256,72 @@ impl GgufReader {
         }
     }
 
-    /// Goes from a whole header to the weights.
+    /// Goes from whole headers to the weights.
     fn begin(&mut self, sink: &mut dyn WeightSink) -> Result<(), EngineError> {
-        let State::Header(parser) = std::mem::replace(&mut self.state, State::Refused) else {
-            return Err(GgufError::AlreadyRefused.into());
+        let (plan, rest) = match std::mem::replace(&mut self.state, State::Refused) {
+            State::Header(parser) => {
+                let (raw, rest) = parser.into_parts();
+                (Plan::of_one_file(&raw, &self.options)?, rest)
+            }
+            State::Planned(plan) => (*plan, Vec::new()),
+            State::Weights(..) | State::Refused => return Err(GgufError::AlreadyRefused.into()),
         };
-        let (raw, rest) = parser.into_parts();
-        let Layout {
-            config,
+        let Plan {
+            header,
             tensors,
-            extent,
-        } = Layout::new(&raw, self.options.max_context)?;
-        if let Some(file_bytes) = self.options.file_bytes {
-            let Extent {
-                end, padded_end, ..
-            } = extent;
-            if file_bytes < end {
-                return Err(GgufError::Truncated {
-                    needed_bytes: end,
-                    file_bytes,
-                }
-                .into());
-            }
-            if file_bytes > padded_end {
-                return Err(GgufError::TrailingBytes {
-                    needed_bytes: padded_end,
-                    file_bytes,
-                }
-                .into());
-            }
-        }
-        let tokenizer = Tokenizer::from_metadata(&raw.metadata, config.vocab_size)?;
-        let memory = MemoryEstimate::new(&config, &tensors);
-        if let Some(available_bytes) = self.options.available_bytes {
-            memory.fits(available_bytes)?;
-        }
-        let chat_template = raw.metadata.optional_text("tokenizer.chat_template")?;
-        let header = ModelHeader {
-            config,
-            tokenizer,
-            chat_template: chat_template.map(str::to_owned),
-            memory,
-        };
+            mut parts,
+        } = plan;
         sink.begin(&header.config, &tensors)?;
-        let mut stream = TensorStream::new(tensors, extent);
-        stream.push(&rest, sink)?;
-        self.state = State::Weights(Box::new(header), stream);
+        parts.push(&rest, sink)?;
+        self.state = State::Weights(Box::new(header), parts);
         Ok(())
     }
 }
 
+impl Plan {
+    fn of_one_file(raw: &RawHeader, options: &ReadOptions) -> Result<Self, EngineError> {
+        if let Some(Split { no, count, .. }) = Split::of(&raw.metadata)? {
+            return Err(GgufError::PartOfMany { no, count }.into());
+        }
+        Self::new(raw, options, &[options.file_bytes], Parts::one)
+    }
+
+    /// `raw` is of one file or several, `lengths` are theirs in bytes, where known.
+    fn new(
+        raw: &RawHeader,
+        options: &ReadOptions,
+        lengths: &[Option<u64>],
+        parts: impl FnOnce(Vec<TensorStream>) -> Parts,
+    ) -> Result<Self, EngineError> {
+        let Layout { config, files } = Layout::new(raw, options.max_context)?;
+        let mut tensors = Vec::with_capacity(raw.tensors.len());
+        let mut streams = Vec::with_capacity(files.len());
+        for (file, length) in files.into_iter().zip(lengths) {
+            file.extent.check(*length)?;
+            let first = tensors.len();
+            tensors.extend_from_slice(&file.tensors);
+            streams.push(TensorStream::new(first, file.tensors, file.extent));
+        }
+        let tokenizer = Tokenizer::from_metadata(&raw.metadata, config.vocab_size)?;
+        let memory = MemoryEstimate::new(&config, &tensors);
+        if let Some(available_bytes) = options.available_bytes {
+            memory.fits(available_bytes)?;
+        }
+        let chat_template = raw.metadata.optional_text("tokenizer.chat_template")?;
+        Ok(Self {
+            header: ModelHeader {
+                config,
+                tokenizer,
+                chat_template: chat_template.map(str::to_owned),
+                memory,
+            },
+            tensors,
+            parts: parts(streams),
+        })
+    }
+}
+
+#[cfg(test)]
+mod split_tests;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use crate::weights::TensorInfo;
 /// The part of a file after its header.
 #[derive(Debug)]
 pub(super) struct TensorStream {
+    /// Index in the whole model of the first tensor of this file.
+    first: usize,
     /// By offset, not overlapping.
     tensors: Vec<TensorInfo>,
     data_start: u64,
@@ -24,7 +26,7 @@ pub(super) struct TensorStream {
 }
 
 /// Where things lie in the file, in bytes from its start.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     /// End of the header's last item: where the stream starts.
     pub(super) header_end: u64,
@@ -36,8 +38,26 @@ pub(super) struct Extent {
     pub(super) padded_end: u64,
 }
 
+impl Extent {
+    /// Checks what is known of the file's length.
+    pub(super) fn check(&self, file_bytes: Option<u64>) -> Result<(), GgufError> {
+        match file_bytes {
+            Some(file_bytes) if file_bytes < self.end => Err(GgufError::Truncated {
+                needed_bytes: self.end,
+                file_bytes,
+            }),
+            Some(file_bytes) if file_bytes > self.padded_end => Err(GgufError::TrailingBytes {
+                needed_bytes: self.padded_end,
+                file_bytes,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 impl TensorStream {
-    pub(super) fn new(tensors: Vec<TensorInfo>, extent: Extent) -> Self {
+    /// `tensors` are those of one file; the first of them is number `first` of the model.
+    pub(super) fn new(first: usize, tensors: Vec<TensorInfo>, extent: Extent) -> Self {
         let Extent {
             header_end,
             data_start,
@@ -45,6 +65,7 @@ impl TensorStream {
             padded_end,
         } = extent;
         Self {
+            first,
             tensors,
             data_start,
             end,
@@ -78,12 +99,12 @@ impl TensorStream {
         Ok(())
     }
 
-    /// Checks that nothing is missing of a file of `file_bytes`.
-    pub(super) fn finish(&self, file_bytes: u64) -> Result<(), GgufError> {
+    /// Checks that nothing is missing.
+    pub(super) fn finish(&self) -> Result<(), GgufError> {
         if self.current < self.tensors.len() {
             return Err(GgufError::Truncated {
                 needed_bytes: self.end,
-                file_bytes,
+                file_bytes: self.position,
             });
         }
         Ok(())
@@ -139,7 +160,7 @@ impl TensorStream {
             }
             .into());
         }
-        sink.write(self.current, self.written, bytes)?;
+        sink.write(self.first + self.current, self.written, bytes)?;
         self.written += bytes.len() as u64;
         if self.written == info.bytes() {
             self.current += 1;

@@ -8,7 +8,7 @@ use crate::synthetic::{GgufWriter, Mix, SyntheticModel};
 use crate::weights::{LayerSlot, Slot, WeightStore, Weights};
 
 /// Small enough to be read at every length and with every bit flipped.
-const TINY: SyntheticModel = SyntheticModel {
+pub(super) const TINY: SyntheticModel = SyntheticModel {
     architecture: crate::arch::Architecture::Llama,
     n_layers: 1,
     dim: 32,
@@ -22,13 +22,13 @@ const TINY: SyntheticModel = SyntheticModel {
     seed: 3,
 };
 
-const OPTIONS: ReadOptions = ReadOptions {
+pub(super) const OPTIONS: ReadOptions = ReadOptions {
     file_bytes: None,
     available_bytes: None,
     max_context: 4_096,
 };
 
-fn read(
+pub(super) fn read(
     file: &[u8],
     chunk_bytes: usize,
     options: ReadOptions,
