@@ -119,15 +119,27 @@ impl GgufWriter {
         self
     }
 
+    /// The stored bytes of a tensor that was added.
+    pub fn tensor_mut(&mut self, name: &str) -> Option<&mut Vec<u8>> {
+        let mut tensors = self.tensors.iter_mut();
+        let tensor = tensors.find(|tensor| tensor.name == name)?;
+        Some(&mut tensor.bytes)
+    }
+
     /// The file.
     pub fn finish(&self) -> Vec<u8> {
-        let mut offsets = Vec::with_capacity(self.tensors.len());
+        self.finish_with_offsets(&self.offsets())
+    }
+
+    /// Where the tensors lie in the file, in the order in which they were added.
+    pub fn offsets(&self) -> Vec<usize> {
         let mut end = 0_usize;
-        for tensor in &self.tensors {
-            offsets.push(end);
+        let mut offset = |tensor: &Tensor| {
+            let start = end;
             end += tensor.bytes.len().next_multiple_of(ALIGNMENT);
-        }
-        self.finish_with_offsets(&offsets)
+            start
+        };
+        self.tensors.iter().map(&mut offset).collect()
     }
 
     /// The file, stating offsets that need not be true.
@@ -319,7 +331,8 @@ impl SyntheticModel {
     /// The variance of a sum over `cols` stays about 1; gains and factors stay about 1, biases
     /// about 0.
     fn weights(&self, n: usize, slot: Slot, rows: usize, cols: usize) -> Vec<f32> {
-        let mut random = Random(self.seed.wrapping_add(n as u64));
+        // An even step: `Random` makes seeds odd, and no two tensors shall be alike.
+        let mut random = Random(self.seed.wrapping_add(2 * n as u64));
         let is_bias = slot.name().ends_with(".bias");
         let (mean, spread) = match (slot.is_matrix(), is_bias) {
             (true, _) => (0.0, (3.0 / cols as f32).sqrt()),

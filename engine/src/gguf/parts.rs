@@ -78,10 +78,10 @@ impl Parts {
                 .into()),
             };
         };
-        part.push(chunk, sink).map_err(|error| match error {
-            EngineError::Gguf(error) => part.named(error).into(),
-            other => other,
-        })
+        match part.push(chunk, sink) {
+            Err(EngineError::Gguf(error)) => Err(part.named(error).into()),
+            result => result,
+        }
     }
 
     /// Ends the current file.

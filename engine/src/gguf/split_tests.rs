@@ -121,9 +121,12 @@ fn refuses_sets_that_are_not_one_model() {
         refusal(&[a.clone(), b.clone(), c.clone(), b.clone()]),
         twice
     );
-    let foreign = |files: &[Vec<u8>]| match refusal(files) {
-        GgufError::ForeignPart { index, reason } => (index, reason),
-        other => panic!("{other:?}"),
+    let foreign = |files: &[Vec<u8>]| {
+        let error = refusal(files);
+        let GgufError::ForeignPart { index, reason } = error else {
+            panic!("{error:?}");
+        };
+        (index, reason)
     };
     let whole = || TINY.gguf();
     assert_eq!(

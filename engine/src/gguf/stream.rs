@@ -2,7 +2,7 @@
 
 use super::{GgufError, WRITE_BLOCKS, WeightSink};
 use crate::error::EngineError;
-use crate::quant::Format;
+use crate::quant::first_damaged_block;
 use crate::weights::TensorInfo;
 
 /// The part of a file after its header.
@@ -168,11 +168,4 @@ impl TensorStream {
         }
         Ok(())
     }
-}
-
-/// The first block whose weights would not be finite numbers.
-fn first_damaged_block(format: Format, bytes: &[u8]) -> Option<usize> {
-    bytes
-        .chunks_exact(format.block_bytes())
-        .position(|block| !format.is_finite(block))
 }

@@ -553,6 +553,45 @@ fn refuses_damaged_weights() {
 }
 
 #[test]
+fn refuses_an_infinite_scale_in_every_format() {
+    for format in Format::ALL {
+        let spec = SyntheticModel {
+            dim: format.block_len().max(TINY.dim),
+            format,
+            ..TINY
+        };
+        let mut writer = spec.metadata();
+        spec.add_tensors(&mut writer);
+        // All ones are an infinite or undefined number in every float there is.
+        let stored = writer
+            .tensor_mut("blk.0.attn_k.weight")
+            .expect("it is there");
+        let block = format.block_bytes();
+        stored[2 * block..3 * block].fill(0xff);
+        let expected = GgufError::NotFinite {
+            tensor: "blk.0.attn_k.weight".to_owned(),
+            block: 2,
+        };
+        assert_eq!(refusal(&writer.finish()), expected, "{format:?}");
+    }
+}
+
+#[test]
+fn tensors_may_lie_in_another_order_than_they_are_listed() {
+    let mut writer = TINY.metadata();
+    TINY.add_tensors(&mut writer);
+    // The third and fourth tensor, keys and values, are of one size.
+    let mut offsets = writer.offsets();
+    offsets.swap(3, 4);
+    let file = writer.finish_with_offsets(&offsets);
+    let (_, straight) = read(&TINY.gguf(), 1_000, OPTIONS).expect("a good file");
+    let (_, crossed) = read(&file, 1_000, OPTIONS).expect("a good file");
+    assert_ne!(straight.layers[0].attn_k, straight.layers[0].attn_v);
+    assert_eq!(crossed.layers[0].attn_k, straight.layers[0].attn_v);
+    assert_eq!(crossed.layers[0].attn_v, straight.layers[0].attn_k);
+}
+
+#[test]
 fn says_what_does_not_fit() {
     let options = ReadOptions {
         available_bytes: Some(1_000),

@@ -9,13 +9,13 @@
 
 mod blocks;
 mod dequant;
+mod finite;
 pub mod groups;
 mod quantize;
 
-use half::f16;
-
 pub(crate) use blocks::half_at;
 pub use dequant::dequantize;
+pub(crate) use finite::first_damaged_block;
 pub use quantize::quantize;
 
 /// Weights in a block of the formats whose names do not end in K.
@@ -211,49 +211,6 @@ impl Format {
     /// True for the formats that store codes and scales, false for plain floats.
     pub fn is_quantised(self) -> bool {
         self.block_len() > 1
-    }
-
-    /// Where the f16 numbers of a block start, in bytes from its start: all that can be infinite
-    /// or not a number in a quantised block.
-    pub(crate) fn half_offsets(self) -> &'static [usize] {
-        match self {
-            Self::F32 | Self::BF16 => &[],
-            Self::F16 | Self::Q8_0 | Self::Q4_0 | Self::Q5_0 | Self::IQ4_NL => &[0],
-            Self::Q4_1 | Self::Q5_1 | Self::Q4_K | Self::Q5_K => &[0, HALF_BYTES],
-            Self::Q2_K => &[
-                Q2_K_BLOCK_BYTES - 2 * HALF_BYTES,
-                Q2_K_BLOCK_BYTES - HALF_BYTES,
-            ],
-            Self::Q3_K => &[Q3_K_BLOCK_BYTES - HALF_BYTES],
-            Self::Q6_K => &[Q6_K_BLOCK_BYTES - HALF_BYTES],
-        }
-    }
-
-    /// True when every weight of `block`, exactly one block, is a finite number.
-    pub(crate) fn is_finite(self, block: &[u8]) -> bool {
-        match self {
-            Self::F32 => block
-                .as_array()
-                .is_some_and(|raw| f32::from_le_bytes(*raw).is_finite()),
-            Self::BF16 => block
-                .as_array()
-                .is_some_and(|raw| half::bf16::from_le_bytes(*raw).is_finite()),
-            Self::F16
-            | Self::Q8_0
-            | Self::Q4_0
-            | Self::Q4_1
-            | Self::Q5_0
-            | Self::Q5_1
-            | Self::Q2_K
-            | Self::Q3_K
-            | Self::Q4_K
-            | Self::Q5_K
-            | Self::Q6_K
-            | Self::IQ4_NL => self
-                .half_offsets()
-                .iter()
-                .all(|at| f16::from_le_bytes([block[*at], block[at + 1]]).is_finite()),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Formats against Python's `gguf` package, and against what their definitions say.
 
+use super::finite::half_offsets;
 use super::groups::zero_point;
 use super::groups::{CodeKind, code_kind, group_len, groups_per_block, has_offset, unpack};
 use super::*;
@@ -99,7 +100,7 @@ fn random_blocks(format: Format, seed: u64, n_blocks: usize) -> Vec<u8> {
         .map(|_| random.bits() as u8)
         .collect();
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
-        for at in format.half_offsets() {
+        for at in half_offsets(format) {
             if block[at + 1] & 0x7c == 0x7c {
                 block[at + 1] ^= 0x40;
             }
@@ -232,9 +233,8 @@ fn weights_of_every_size_are_stored_as_finite_ones() {
                 .map(|i| row(i).clamp(-most, most))
                 .collect();
             let stored = quantize(format, &weights);
-            for block in stored.chunks_exact(format.block_bytes()) {
-                assert!(format.is_finite(block), "{format:?}: {weights:?}");
-            }
+            let damaged = first_damaged_block(format, &stored);
+            assert_eq!(damaged, None, "{format:?}: {weights:?}");
         }
     }
 }
@@ -296,21 +296,33 @@ fn every_byte_means_what_the_format_says() {
 #[test]
 fn a_scale_that_is_not_a_number_is_seen_wherever_it_lies() {
     for format in Format::ALL {
-        let block = random_blocks(format, 9, 1);
-        assert!(format.is_finite(&block), "{format:?}");
-        for at in format.half_offsets() {
+        let blocks = random_blocks(format, 9, 3);
+        assert_eq!(first_damaged_block(format, &blocks), None, "{format:?}");
+        for at in half_offsets(format) {
             for bad in [0x7c00_u16, 0xfc00, 0x7e00] {
-                let mut block = block.clone();
-                block[*at..at + 2].copy_from_slice(&bad.to_le_bytes());
-                assert!(!format.is_finite(&block), "{format:?}");
-                let mut weights = vec![0.0; format.block_len()];
-                dequantize(format, &block, &mut weights);
+                let mut blocks = blocks.clone();
+                blocks[format.block_bytes()..][*at..at + 2].copy_from_slice(&bad.to_le_bytes());
+                assert_eq!(first_damaged_block(format, &blocks), Some(1), "{format:?}");
+                let mut weights = vec![0.0; 3 * format.block_len()];
+                dequantize(format, &blocks, &mut weights);
                 assert!(weights.iter().any(|it| !it.is_finite()), "{format:?}");
             }
         }
     }
-    assert!(!Format::F32.is_finite(&f32::NAN.to_le_bytes()));
-    assert!(!Format::BF16.is_finite(&[0x80, 0xff]));
+    let floats = [1.0, f32::MAX, -f32::MIN_POSITIVE, f32::NAN].map(f32::to_le_bytes);
+    assert_eq!(
+        first_damaged_block(Format::F32, floats.as_flattened()),
+        Some(3)
+    );
+    let infinite = [1.0, f32::NEG_INFINITY].map(f32::to_le_bytes);
+    assert_eq!(
+        first_damaged_block(Format::F32, infinite.as_flattened()),
+        Some(1)
+    );
+    assert_eq!(
+        first_damaged_block(Format::BF16, &[0x7f, 0x7f, 0x80, 0xff]),
+        Some(1)
+    );
 }
 
 #[test]
