@@ -5,7 +5,7 @@ use super::header::{RawFile, RawTensor};
 use super::stream::Extent;
 
 /// Where a tensor ends is beyond counting.
-pub(super) const TOO_FAR: GgufError = GgufError::TooMany {
+const TOO_FAR: GgufError = GgufError::TooMany {
     what: "bytes in the file",
     count: u64::MAX,
     max: u64::MAX,
