@@ -13,6 +13,7 @@ pub mod lanes;
 mod matmul;
 mod model;
 pub mod panels;
+pub mod vector;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[path = "kernel_portable.rs"]
