@@ -15,6 +15,7 @@
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from `libm`, never from the platform.
 
+pub mod adapter;
 pub mod arch;
 pub mod chat;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod quant;
 pub mod reference;
 pub mod rope;
+pub mod safetensors;
 pub mod sampler;
 pub mod sequences;
 pub mod synthetic;

@@ -21,10 +21,12 @@ mod parts;
 mod place;
 mod split;
 mod stream;
+mod whole;
 
 pub use error::GgufError;
 pub use metadata::{Metadata, Numbers, Value};
 pub use split::{MAX_PARTS, PartHeader, PartReader, Split, part_names};
+pub(crate) use whole::WholeFile;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
