@@ -37,6 +37,8 @@ await main(async () => {
   await buildSite();
   await check("wasm tests in the browser", "3 minutes", "cargo",
     ["test", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
+  await check("every matrix kernel, bit for bit, in the browser", "1 minute", "cargo",
+    ["test", ...wasm, "-p", "thrum-engine", "--test", "kernels_web"], browser);
   await check("the same logits, bit for bit, in wasm", "1 minute", "cargo",
     ["test", ...wasm, "-p", "thrum-engine", "--test", "same_bits"]);
   await check("types of the JavaScript API", "3 s", "tsc", ["-p", "tests/browser/tsconfig.json"]);
