@@ -1,5 +1,6 @@
 //! The engine's one error: what was asked, what stood in the way, and the numbers.
 
+use crate::adapter::AdapterError;
 use crate::chat::ChatError;
 use crate::gguf::GgufError;
 use crate::tokenizer::TokenizerError;
@@ -8,6 +9,9 @@ use crate::tokenizer::TokenizerError;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// An adapter, or a stack of them, was refused.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The chat template could not be used.
     #[error(transparent)]
     Chat(#[from] ChatError),

@@ -130,13 +130,21 @@ pub enum AdapterError {
     #[error("there is no adapter {id}")]
     UnknownId {
         /// The id.
-        id: u64,
+        id: u32,
     },
     /// The same adapter twice for one sequence.
     #[error("adapter {id} is in the stack twice")]
     StackedTwice {
         /// The id.
-        id: u64,
+        id: u32,
+    },
+    /// A factor that is no number, or beyond the bound.
+    #[error("the factor of adapter {id} is {factor}, not a number between -65536 and 65536")]
+    BadFactor {
+        /// The id.
+        id: u32,
+        /// The factor.
+        factor: f32,
     },
     /// More adapters at once than are applied.
     #[error("a stack of {adapters} adapters: at most {max} are applied at once")]

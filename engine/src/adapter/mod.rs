@@ -13,13 +13,23 @@
 //! Rows are in GGUF's order: where GGUF permutes the rows of a matrix (queries and keys of the
 //! llama architecture), the readers permute the rows of `B` with it.
 
+pub mod apply;
 mod assemble;
 mod error;
 mod gguf;
+pub mod merge;
 mod names;
 mod peft;
 mod peft_config;
 mod peft_write;
+pub mod registry;
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[path = "kernel_portable.rs"]
+mod kernel;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "kernel_simd128.rs"]
+mod kernel;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,6 +75,23 @@ impl LoraPair {
     /// Bytes of both halves.
     pub fn bytes(&self) -> u64 {
         ((self.a.len() + self.b.len()) * size_of::<f32>()) as u64
+    }
+
+    /// `factor * scale * B (A x)`, carried in f64, `(rows)`: the specification of what is applied.
+    pub fn output(&self, factor: f32, x: &[f32] /* (cols) */) -> Vec<f64> {
+        let dot =
+            |a: &[f32], x: &[f64]| a.iter().zip(x).map(|(a, x)| f64::from(*a) * x).sum::<f64>();
+        let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        let t: Vec<f64> = self
+            .a
+            .chunks_exact(self.cols())
+            .map(|a| dot(a, &x))
+            .collect(); // (rank)
+        let factor = f64::from(factor) * f64::from(self.scale);
+        self.b
+            .chunks_exact(self.rank)
+            .map(|b| factor * dot(b, &t))
+            .collect()
     }
 
     /// Row `row` of `scale * B A`, carried in f64, `(cols)`: the specification of what is added.

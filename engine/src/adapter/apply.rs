@@ -1,0 +1,262 @@
+//! Adds adapters to the outputs of a matrix, on the CPU: two skinny products for each row of
+//! activations and each adapter of its stack.
+//!
+//! The order of every sum is fixed, so that the same bits come out on every target and for every
+//! way to put rows together in a pass:
+//! - adapters are added by ascending id, one after another;
+//! - each of the `rank` products `a_k x` has eight running sums, taken and folded as
+//!   [`crate::cpu::lanes`] states, and is then multiplied by `factor * scale`, rounded once;
+//! - to each output the products with `b` are added one after another, by ascending rank, each
+//!   rounded before it is added.
+//!
+//! Halves are kept as the kernels read them: four ranks side by side, eight inputs (or outputs) of
+//! each at a time, so that both products stream through memory once.
+
+use std::collections::BTreeMap;
+
+use super::{Adapter, LoraPair, kernel};
+use crate::cpu::lanes::LANES;
+use crate::pass::AdapterId;
+use crate::weights::Slot;
+
+/// ranks side by side: eight vectors of running sums, which leaves room in 16 registers.
+const GROUP: usize = 4;
+
+/// Adapters in the form that the CPU reads, by id.
+#[derive(Debug, Default)]
+pub struct CpuAdapters {
+    packed: BTreeMap<AdapterId, PackedAdapter>,
+    scratch: Scratch,
+}
+
+/// An adapter in the form that the CPU reads.
+#[derive(Debug, Clone)]
+pub struct PackedAdapter {
+    pairs: BTreeMap<Slot, PackedPair>,
+}
+
+/// A pair in the form that the kernels read.
+#[derive(Clone)]
+pub struct PackedPair {
+    rows: usize,
+    cols: usize,
+    rank: usize,
+    scale: f32,
+    /// For each group of ranks: `(cols / 8, ranks of the group, 8)`, zeros after the last column.
+    a: Vec<[f32; LANES]>,
+    /// For each group of ranks: `(rows / 8, ranks of the group, 8)`, zeros after the last row.
+    b: Vec<[f32; LANES]>,
+}
+
+/// What is written over by every product.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// `(rank)`
+    t: Vec<f32>,
+    /// `(cols / 8, 8)`, for inputs that do not come in eights.
+    x: Vec<[f32; LANES]>,
+}
+
+impl CpuAdapters {
+    /// Keeps an adapter under `id`, in place of the one that was there.
+    pub fn insert(&mut self, id: AdapterId, adapter: &Adapter) {
+        self.packed.insert(id, PackedAdapter::new(adapter));
+    }
+
+    /// Forgets an adapter.
+    pub fn remove(&mut self, id: AdapterId) {
+        self.packed.remove(&id);
+    }
+
+    /// Whether there is nothing to add.
+    pub fn is_empty(&self) -> bool {
+        self.packed.is_empty()
+    }
+
+    /// Bytes of all adapters.
+    pub fn bytes(&self) -> u64 {
+        self.packed.values().map(PackedAdapter::bytes).sum()
+    }
+
+    /// Adds to each row of `y` what its stack adds to the output of the matrix in `slot`; ids that
+    /// are not kept add nothing.
+    ///
+    /// # Panics
+    /// When the sizes do not agree.
+    pub fn add(
+        &mut self,
+        slot: Slot,
+        stacks: &[&[(AdapterId, f32)]], // (tokens)
+        x: &[f32],                      // (tokens, cols)
+        y: &mut [f32],                  // (tokens, rows)
+    ) {
+        if stacks.iter().all(|stack| stack.is_empty()) {
+            return;
+        }
+        for (id, adapter) in &self.packed {
+            let Some(pair) = adapter.pairs.get(&slot) else {
+                continue;
+            };
+            let (rows, cols) = (pair.rows, pair.cols);
+            assert_eq!(x.len(), stacks.len() * cols, "one input row for each stack");
+            assert_eq!(
+                y.len(),
+                stacks.len() * rows,
+                "one output row for each stack"
+            );
+            for (token, stack) in stacks.iter().enumerate() {
+                for (_, factor) in stack.iter().filter(|(used, _)| used == id) {
+                    let x = &x[token * cols..][..cols];
+                    let y = &mut y[token * rows..][..rows];
+                    pair.add_with(&mut self.scratch, *factor, x, y);
+                }
+            }
+        }
+    }
+}
+
+impl PackedAdapter {
+    /// Lays out every pair.
+    pub fn new(adapter: &Adapter) -> Self {
+        let pairs = adapter.pairs.iter();
+        Self {
+            pairs: pairs
+                .map(|(slot, pair)| (*slot, PackedPair::new(pair)))
+                .collect(),
+        }
+    }
+
+    /// The pair for the matrix in `slot`, if there is one.
+    pub fn get(&self, slot: Slot) -> Option<&PackedPair> {
+        self.pairs.get(&slot)
+    }
+
+    /// Bytes of all pairs.
+    pub fn bytes(&self) -> u64 {
+        let vectors = self.pairs.values().map(|pair| pair.a.len() + pair.b.len());
+        (vectors.sum::<usize>() * LANES * size_of::<f32>()) as u64
+    }
+}
+
+impl PackedPair {
+    /// Lays out a pair.
+    pub fn new(pair: &LoraPair) -> Self {
+        let LoraPair { rank, scale, .. } = *pair;
+        let (rows, cols) = (pair.rows(), pair.cols());
+        Self {
+            rows,
+            cols,
+            rank,
+            scale,
+            a: packed(rank, cols, |k, col| pair.a[k * cols + col]),
+            b: packed(rank, rows, |k, row| pair.b[row * rank + k]),
+        }
+    }
+
+    /// `y += factor * scale * B (A x)`.
+    ///
+    /// # Panics
+    /// When the sizes do not agree.
+    pub fn add(&self, factor: f32, x: &[f32] /* (cols) */, y: &mut [f32] /* (rows) */) {
+        self.add_with(&mut Scratch::default(), factor, x, y);
+    }
+
+    fn add_with(&self, scratch: &mut Scratch, factor: f32, x: &[f32], y: &mut [f32]) {
+        assert_eq!(
+            (x.len(), y.len()),
+            (self.cols, self.rows),
+            "vectors of the matrix's sizes"
+        );
+        let Scratch { t, x: padded } = scratch;
+        t.resize(self.rank, 0.0);
+        let (whole, rest) = x.as_chunks::<LANES>();
+        let x = if rest.is_empty() {
+            whole
+        } else {
+            padded.clear();
+            padded.extend_from_slice(whole);
+            let mut last = [0.0; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            padded.push(last);
+            padded
+        };
+        let factor = factor * self.scale;
+        let groups = self.a.chunks(x.len() * GROUP);
+        for (a, t) in groups.zip(t.chunks_mut(GROUP)) {
+            down(a, x, t);
+            t.iter_mut().for_each(|t| *t *= factor);
+        }
+        let (whole, rest) = y.as_chunks_mut::<LANES>();
+        let mut last = [0.0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        let chunks = self.rows.div_ceil(LANES);
+        for (b, t) in self.b.chunks(chunks * GROUP).zip(t.chunks(GROUP)) {
+            let (b, b_last) = b.split_at(whole.len() * t.len());
+            up(b, t, whole);
+            if !rest.is_empty() {
+                up(b_last, t, std::slice::from_mut(&mut last));
+            }
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+impl std::fmt::Debug for PackedPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            rows, cols, rank, ..
+        } = self;
+        write!(f, "PackedPair({rows} x {cols}, rank {rank})")
+    }
+}
+
+/// `n` numbers of each rank, eight at a time, groups of ranks side by side.
+fn packed(rank: usize, n: usize, number: impl Fn(usize, usize) -> f32) -> Vec<[f32; LANES]> {
+    let mut vectors = Vec::with_capacity(rank * n.div_ceil(LANES));
+    for first in (0..rank).step_by(GROUP) {
+        for start in (0..n).step_by(LANES) {
+            for k in first..rank.min(first + GROUP) {
+                let lane = |lane| {
+                    if start + lane < n {
+                        number(k, start + lane)
+                    } else {
+                        0.0
+                    }
+                };
+                vectors.push(std::array::from_fn(lane));
+            }
+        }
+    }
+    vectors
+}
+
+/// `t = A x` for a group of ranks.
+fn down(
+    a: &[[f32; LANES]], // (cols / 8, ranks, 8)
+    x: &[[f32; LANES]], // (cols / 8, 8)
+    t: &mut [f32],      // (ranks)
+) {
+    match t.len() {
+        1 => kernel::down::<1>(a, x, t),
+        2 => kernel::down::<2>(a, x, t),
+        3 => kernel::down::<3>(a, x, t),
+        _ => kernel::down::<GROUP>(a, x, t),
+    }
+}
+
+/// `y += B t` for a group of ranks.
+fn up(
+    b: &[[f32; LANES]],     // (rows / 8, ranks, 8)
+    t: &[f32],              // (ranks)
+    y: &mut [[f32; LANES]], // (rows / 8, 8)
+) {
+    match t.len() {
+        1 => kernel::up::<1>(b, t, y),
+        2 => kernel::up::<2>(b, t, y),
+        3 => kernel::up::<3>(b, t, y),
+        _ => kernel::up::<GROUP>(b, t, y),
+    }
+}
+
+#[cfg(test)]
+mod tests;

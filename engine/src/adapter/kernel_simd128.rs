@@ -1,0 +1,71 @@
+//! The two products of a low-rank pair with wasm's 128-bit vectors: two vectors are the eight lanes.
+//!
+//! Bit for bit what `kernel_portable.rs` computes.
+
+use std::arch::wasm32::{f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat, v128};
+
+use crate::cpu::lanes::{LANES, fold};
+
+/// `t_k = a_k x` for `K` ranks, each with eight running sums.
+pub(super) fn down<const K: usize>(
+    a: &[[f32; LANES]], // (cols / 8, K, 8)
+    x: &[[f32; LANES]], // (cols / 8, 8)
+    t: &mut [f32],      // (K)
+) {
+    let mut sums = [(f32x4_splat(0.0), f32x4_splat(0.0)); K];
+    for (a, x) in a.as_chunks::<K>().0.iter().zip(x) {
+        let x = load(x);
+        for k in 0..K {
+            sums[k] = add_products(sums[k], load(&a[k]), x);
+        }
+    }
+    for (t, sums) in t.iter_mut().zip(sums) {
+        *t = fold(store(sums));
+    }
+}
+
+/// `y += t_k b_k` for `K` ranks, one after another.
+pub(super) fn up<const K: usize>(
+    b: &[[f32; LANES]],     // (rows / 8, K, 8)
+    t: &[f32],              // (K)
+    y: &mut [[f32; LANES]], // (rows / 8, 8)
+) {
+    let mut factors = [f32x4_splat(0.0); K];
+    for (factor, t) in factors.iter_mut().zip(t) {
+        *factor = f32x4_splat(*t);
+    }
+    for (b, y) in b.as_chunks::<K>().0.iter().zip(y) {
+        let mut sums = load(y);
+        for k in 0..K {
+            sums = add_products(sums, load(&b[k]), (factors[k], factors[k]));
+        }
+        *y = store(sums);
+    }
+}
+
+fn add_products(sums: (v128, v128), a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
+    (
+        f32x4_add(sums.0, f32x4_mul(a.0, b.0)),
+        f32x4_add(sums.1, f32x4_mul(a.1, b.1)),
+    )
+}
+
+/// Compiles to two loads.
+fn load(x: &[f32; LANES]) -> (v128, v128) {
+    let [a, b, c, d, e, f, g, h] = *x;
+    (f32x4(a, b, c, d), f32x4(e, f, g, h))
+}
+
+/// Compiles to two stores.
+fn store((low, high): (v128, v128)) -> [f32; LANES] {
+    [
+        f32x4_extract_lane::<0>(low),
+        f32x4_extract_lane::<1>(low),
+        f32x4_extract_lane::<2>(low),
+        f32x4_extract_lane::<3>(low),
+        f32x4_extract_lane::<0>(high),
+        f32x4_extract_lane::<1>(high),
+        f32x4_extract_lane::<2>(high),
+        f32x4_extract_lane::<3>(high),
+    ]
+}
