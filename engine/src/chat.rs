@@ -1,7 +1,15 @@
 //! Renders a conversation with the chat template that the model file carries.
 
+mod methods;
+mod python;
+mod syntax;
+mod time;
+
+use std::collections::BTreeMap;
+
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+use minijinja::value::ValueKind;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 /// bytes; the longest published templates are about 20 kB.
 pub const MAX_TEMPLATE_BYTES: usize = 1 << 18;
@@ -12,8 +20,15 @@ pub const MAX_MESSAGES: usize = 4_096;
 /// bytes of rendered text; more than the longest context that models state.
 pub const MAX_RENDERED_BYTES: usize = 16 << 20;
 
-/// instructions; a template takes a few dozen for each message.
-const FUEL: u64 = 2_000_000;
+/// bytes of JSON; as much as a long context holds, with room for its syntax.
+pub const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// instructions for what a template does once; published ones take a few hundred. Little enough that
+/// lists nested in one another, which take a stack frame each to let go of, do not end the stack.
+const BASE_FUEL: u64 = 16_000;
+
+/// instructions for each message and each tool; published templates take up to a hundred.
+const FUEL_PER_ITEM: u64 = 1_000;
 
 /// Why a conversation could not be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +48,12 @@ pub enum ChatError {
     #[error("the chat template is not valid: {reason}")]
     BadTemplate {
         /// What the engine said.
+        reason: String,
+    },
+    /// The request is not a conversation.
+    #[error("the request is not a conversation: {reason}")]
+    BadRequest {
+        /// What is wrong with it.
         reason: String,
     },
     /// The template takes too long.
@@ -72,7 +93,24 @@ pub struct ChatContext<'a> {
     pub add_generation_prompt: bool,
 }
 
-/// Renders `messages` with `template`.
+/// A point in time as a clock on a wall shows it, for templates that write the date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTime {
+    /// 2026, say.
+    pub year: i32,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 60.
+    pub second: u8,
+}
+
+/// Renders `messages` with `template`, which is not told the time.
 ///
 /// # Errors
 /// [`ChatError`]; a template cannot run for ever, nor reach anything but its arguments.
@@ -81,11 +119,82 @@ pub fn render(
     messages: &[Message],
     chat: ChatContext<'_>,
 ) -> Result<String, ChatError> {
-    at_most("the chat template", template.len(), MAX_TEMPLATE_BYTES)?;
     at_most("the number of messages", messages.len(), MAX_MESSAGES)?;
+    let messages = messages.iter().map(value_of).collect::<Value>();
+    let request = BTreeMap::from([("messages".to_owned(), messages)]);
+    render_with(template, request, chat, None)
+}
+
+/// Renders a request: a JSON object with `messages`, and with whatever else the template knows
+/// (`tools`, `documents`, `enable_thinking`, ...). `strftime_now` is there when `now` is.
+///
+/// # Errors
+/// [`ChatError`], also for what is not such an object.
+pub fn render_request(
+    template: &str,
+    request: &str,
+    chat: ChatContext<'_>,
+    now: Option<LocalTime>,
+) -> Result<String, ChatError> {
+    at_most("the request", request.len(), MAX_REQUEST_BYTES)?;
+    let request: BTreeMap<String, Value> =
+        serde_json::from_str(request).map_err(|error| ChatError::BadRequest {
+            reason: error.to_string(),
+        })?;
+    let n_messages = request.get("messages").and_then(Value::len);
+    let Some(n_messages) = n_messages else {
+        return Err(ChatError::BadRequest {
+            reason: "there is no list of messages".to_owned(),
+        });
+    };
+    at_most("the number of messages", n_messages, MAX_MESSAGES)?;
+    render_with(template, request, chat, now)
+}
+
+fn render_with(
+    template: &str,
+    request: BTreeMap<String, Value>,
+    chat: ChatContext<'_>,
+    now: Option<LocalTime>,
+) -> Result<String, ChatError> {
+    at_most("the chat template", template.len(), MAX_TEMPLATE_BYTES)?;
+    let n_items: usize = (["messages", "tools", "documents"].iter())
+        .filter_map(|name| request.get(*name)?.len())
+        .sum();
+    let fuel = BASE_FUEL + FUEL_PER_ITEM * n_items as u64;
+    let environment = environment(fuel, now)?;
+    let source = syntax::without_generation_tags(template);
+    let template =
+        environment
+            .template_from_str(&source)
+            .map_err(|error| ChatError::BadTemplate {
+                reason: error.to_string(),
+            })?;
+    // Arguments that are always there, as in the reference implementation.
+    let mut arguments = BTreeMap::from([
+        ("tools".to_owned(), Value::from(())),
+        ("documents".to_owned(), Value::from(())),
+    ]);
+    arguments.extend(request);
+    for (name, spelling) in [("bos_token", chat.bos_token), ("eos_token", chat.eos_token)] {
+        if !spelling.is_empty() {
+            arguments.insert(name.to_owned(), spelling.into());
+        }
+    }
+    let prompted = Value::from(chat.add_generation_prompt);
+    arguments.insert("add_generation_prompt".to_owned(), prompted);
+    let mut rendered = BoundedText { bytes: Vec::new() };
+    match template.render_captured_to(arguments, &mut rendered) {
+        Ok(_) => Ok(String::from_utf8_lossy(&rendered.bytes).into_owned()),
+        Err(error) => Err(named(&error)),
+    }
+}
+
+/// Jinja as the reference implementation (transformers) sets it up.
+fn environment(fuel: u64, now: Option<LocalTime>) -> Result<Environment<'static>, ChatError> {
     let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
-    // As the reference implementation has it (transformers): blocks leave no line of their own.
+    environment.set_fuel(Some(fuel));
+    // Blocks leave no line of their own.
     let syntax = SyntaxConfig::builder()
         .trim_blocks(true)
         .lstrip_blocks(true)
@@ -94,41 +203,47 @@ pub fn render(
         reason: error.to_string(),
     })?);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function(
-        "raise_exception",
-        |reason: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(
-                ErrorKind::InvalidOperation,
-                format!("{REFUSAL}{reason}"),
-            ))
-        },
-    );
-    let template =
-        environment
-            .template_from_str(template)
-            .map_err(|error| ChatError::BadTemplate {
-                reason: error.to_string(),
-            })?;
-    let mut rendered = BoundedText { bytes: Vec::new() };
-    let messages = messages.iter().map(value_of).collect::<Vec<_>>();
-    let written = template.render_captured_to(
-        context! {
-            messages,
-            bos_token => chat.bos_token,
-            eos_token => chat.eos_token,
-            add_generation_prompt => chat.add_generation_prompt,
-        },
-        &mut rendered,
-    );
-    match written {
-        Ok(_) => Ok(String::from_utf8_lossy(&rendered.bytes).into_owned()),
-        Err(error) => Err(named(&error)),
+    environment.set_unknown_method_callback(methods::call);
+    environment.set_formatter(|out, state, value| {
+        if value.kind() == ValueKind::Number {
+            return Ok(out.write_str(&python::number(value))?);
+        }
+        minijinja::escape_formatter(out, state, value)
+    });
+    environment.add_filter("tojson", python::tojson);
+    environment.add_filter("trim", methods::trim);
+    environment.add_test("iterable", |value: &Value| !is_scalar(value));
+    environment.add_test("sequence", |value: &Value| !is_scalar(value));
+    environment.add_function("raise_exception", raise_exception);
+    if let Some(now) = now {
+        environment.add_function("strftime_now", move |format: &str| {
+            time::strftime(now, format)
+        });
     }
+    Ok(environment)
+}
+
+/// What Python cannot iterate over; it can over text, and over what is not defined.
+fn is_scalar(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::None | ValueKind::Bool | ValueKind::Number
+    )
+}
+
+fn raise_exception(reason: String) -> Result<String, minijinja::Error> {
+    Err(minijinja::Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{REFUSAL}{reason}"),
+    ))
 }
 
 fn value_of(message: &Message) -> Value {
-    context! { role => message.role.as_str(), content => message.content.as_str() }
+    let content = Value::from(message.content.as_str());
+    Value::from_pairs([
+        ("role", Value::from(message.role.as_str())),
+        ("content", content),
+    ])
 }
 
 /// Marks a refusal by the template itself among the engine's errors.
@@ -186,95 +301,6 @@ impl std::io::Write for BoundedText {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'].strip() + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-    fn message(role: &str, content: &str) -> Message {
-        Message {
-            role: role.to_owned(),
-            content: content.to_owned(),
-        }
-    }
-
-    fn rendered(template: &str) -> Result<String, ChatError> {
-        let messages = [
-            message("system", " Be brief. "),
-            message("user", "<b>Hi</b>"),
-        ];
-        let chat = ChatContext {
-            bos_token: "<s>",
-            eos_token: "</s>",
-            add_generation_prompt: true,
-        };
-        render(template, &messages, chat)
-    }
-
-    fn check(template: &str, expected: &str) {
-        assert_eq!(rendered(template).as_deref(), Ok(expected));
-    }
-
-    #[test]
-    fn renders_chatml() {
-        check(
-            CHATML,
-            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<b>Hi</b><|im_end|>\n<|im_start|>assistant\n",
-        );
-    }
-
-    #[test]
-    fn knows_the_special_tokens_and_trims_blocks() {
-        check(
-            "{{ bos_token }}\n{% if true %}\n  x\n{% endif %}\n{{- eos_token }}",
-            "<s>\n  x\n</s>",
-        );
-        check("{{ messages[1].content }}{{ missing }}", "<b>Hi</b>");
-        check(
-            "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
-            "2",
-        );
-    }
-
-    #[test]
-    fn a_refusal_is_the_templates_own_words() {
-        let expected = ChatError::Refused {
-            reason: "roles must alternate".to_owned(),
-        };
-        assert_eq!(
-            rendered("{{ raise_exception('roles must alternate') }}"),
-            Err(expected)
-        );
-    }
-
-    #[test]
-    fn refuses_bad_templates_by_name() {
-        assert!(matches!(
-            rendered("{% if %}"),
-            Err(ChatError::BadTemplate { .. })
-        ));
-        assert!(matches!(
-            rendered("{{ 'a'.no_such_method() }}"),
-            Err(ChatError::Failed { .. })
-        ));
-        let too_long = " ".repeat(MAX_TEMPLATE_BYTES + 1);
-        assert!(matches!(
-            rendered(&too_long),
-            Err(ChatError::TooLarge { .. })
-        ));
-    }
-
-    #[test]
-    fn a_template_cannot_run_or_grow_for_ever() {
-        let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        assert_eq!(rendered(nested), Err(ChatError::OutOfFuel));
-        let huge = format!(
-            "{}{{{{ x }}}}{{% for a in range(999) %}}{{{{ x }}}}{{% endfor %}}",
-            "{% set x = 'x' * 100000 %}"
-        );
-        assert!(matches!(
-            rendered(&huge),
-            Err(ChatError::TooLarge { .. } | ChatError::Failed { .. })
-        ));
-    }
-}
+mod golden_tests;
+#[cfg(test)]
+mod tests;
