@@ -1,12 +1,10 @@
 //! A loaded model, whichever back end computes it, and the sequences it holds.
 
-use std::collections::BTreeMap;
-
 use crate::config::{ModelConfig, Pooling};
 use crate::cpu::CpuModel;
 use crate::error::EngineError;
 use crate::gpu::GpuModel;
-use crate::pass::PAGE_LEN;
+use crate::pass::{PAGE_LEN, Pass};
 use crate::reference::ReferenceModel;
 use crate::sequences::{BatchRow, SequenceId, Sequences};
 
@@ -24,16 +22,9 @@ pub enum Backend {
     /// Quantised weights and vector kernels: what a tab without a GPU uses.
     Cpu(Box<CpuModel>),
     /// WGSL kernels.
-    Gpu(Box<GpuSessions>),
+    Gpu(Box<GpuModel>),
     /// The specification, slow.
     Reference(Box<ReferenceModel>),
-}
-
-/// A GPU model for each sequence, on the same weights.
-#[derive(Debug)]
-pub struct GpuSessions {
-    first: GpuModel,
-    open: BTreeMap<SequenceId, GpuModel>,
 }
 
 impl From<CpuModel> for Backend {
@@ -43,11 +34,8 @@ impl From<CpuModel> for Backend {
 }
 
 impl From<GpuModel> for Backend {
-    fn from(first: GpuModel) -> Self {
-        Self::Gpu(Box::new(GpuSessions {
-            first,
-            open: BTreeMap::new(),
-        }))
+    fn from(model: GpuModel) -> Self {
+        Self::Gpu(Box::new(model))
     }
 }
 
@@ -99,19 +87,12 @@ impl Model {
     /// # Errors
     /// As [`Sequences::open`].
     pub fn open(&mut self) -> Result<SequenceId, EngineError> {
-        let id = self.sequences.open()?;
-        if let Backend::Gpu(gpu) = &mut self.backend {
-            gpu.open.insert(id, gpu.first.fork()?);
-        }
-        Ok(id)
+        self.sequences.open()
     }
 
     /// Forgets a sequence.
     pub fn close(&mut self, id: SequenceId) {
         self.sequences.close(id);
-        if let Backend::Gpu(gpu) = &mut self.backend {
-            gpu.open.remove(&id);
-        }
     }
 
     /// Positions cached of a sequence.
@@ -158,7 +139,7 @@ impl Model {
         for turn in self.sequences.shift(id, keep, discard)? {
             match &mut self.backend {
                 Backend::Cpu(model) => model.turn_page(turn)?,
-                Backend::Gpu(_) => {}
+                Backend::Gpu(model) => model.turn_page(turn)?,
                 Backend::Reference(model) => model.turn_page(turn),
             }
         }
@@ -181,7 +162,7 @@ impl Model {
         let pass = self.begin(rows)?;
         let logits = match &mut self.backend {
             Backend::Cpu(model) => model.forward(&pass)?,
-            Backend::Gpu(gpu) => gpu.forward(rows, &self.sequences).await?,
+            Backend::Gpu(model) => model.forward(&pass).await?,
             Backend::Reference(model) => model.forward(&pass),
         };
         self.sequences.commit(rows);
@@ -222,23 +203,28 @@ impl Model {
                 logits: false,
             })
             .collect();
-        let hidden = self.begin(&rows).and_then(|pass| match &mut self.backend {
-            Backend::Cpu(model) => model.hidden(&pass),
-            Backend::Gpu(_) => Err(EngineError::GpuUnavailable {
-                reason: "embeddings are computed on the CPU".to_owned(),
-            }),
-            Backend::Reference(model) => Ok(model.hidden(&pass)),
-        });
+        let hidden = match self.begin(&rows) {
+            Ok(pass) => self.hidden(&pass).await,
+            Err(error) => Err(error),
+        };
         self.sequences.close(id);
         Ok(pooled(pooling, &hidden?, self.config.dim))
     }
 
-    fn begin(&mut self, rows: &[BatchRow]) -> Result<crate::pass::Pass, EngineError> {
+    async fn hidden(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
+        match &mut self.backend {
+            Backend::Cpu(model) => model.hidden(pass),
+            Backend::Gpu(model) => model.hidden(pass).await,
+            Backend::Reference(model) => Ok(model.hidden(pass)),
+        }
+    }
+
+    fn begin(&mut self, rows: &[BatchRow]) -> Result<Pass, EngineError> {
         let (pass, copies) = self.sequences.begin(rows)?;
         for copy in copies {
             match &mut self.backend {
                 Backend::Cpu(model) => model.copy_page(copy)?,
-                Backend::Gpu(_) => {}
+                Backend::Gpu(model) => model.copy_page(copy)?,
                 Backend::Reference(model) => model.copy_page(copy),
             }
         }
@@ -257,37 +243,9 @@ impl Backend {
     fn config(&self) -> &ModelConfig {
         match self {
             Self::Cpu(model) => model.config(),
-            Self::Gpu(gpu) => gpu.first.config(),
+            Self::Gpu(model) => model.config(),
             Self::Reference(model) => model.config(),
         }
-    }
-}
-
-impl GpuSessions {
-    /// The device that computes.
-    pub fn device(&self) -> &crate::gpu::GpuDevice {
-        self.first.device()
-    }
-
-    async fn forward(
-        &mut self,
-        rows: &[BatchRow],
-        sequences: &Sequences,
-    ) -> Result<Vec<f32>, EngineError> {
-        let mut logits = Vec::new();
-        let mut at = 0;
-        while at < rows.len() {
-            let id = rows[at].sequence;
-            let same = rows[at..].iter().take_while(|row| row.sequence == id);
-            let tokens: Vec<u32> = same.map(|row| row.token).collect();
-            let model = self.open.get_mut(&id).ok_or(EngineError::UnknownSequence)?;
-            let last = model.forward(&tokens, sequences.len(id)?).await?;
-            at += tokens.len();
-            if rows[at - 1].logits {
-                logits.extend(last);
-            }
-        }
-        Ok(logits)
     }
 }
 

@@ -1,13 +1,25 @@
 //! The WGSL kernels as text, each with the entry point, workgroup and bindings that a host must match.
 //!
-//! A kernel is one `op_layout_format.wgsl` file at the top of this crate and one constant here.
-//! Binding `n` of group 0 is entry `n` of [`Kernel::bindings`]; there is no other group.
-//! Every kernel runs on core WebGPU: no `f16`, no subgroups, at most eight storage buffers.
+//! A kernel is one `op.wgsl` file at the top of this crate, with `parts/` in front of it that it
+//! shares with others: a matrix product is one way to add up ([`Adder`]) and one kind of factors
+//! ([`Factors`]). Binding `n` of group 0 is entry `n` of [`Kernel::bindings`]; there is no other
+//! group. [`Kernel::needs`] says what a kernel wants beyond core WebGPU; every operation has a form
+//! that wants nothing.
+
+mod attention;
+mod linear;
+mod rows;
+
+pub use attention::{ATTENTION, ATTENTION_THREAD, CACHE_LOAD, CACHE_STORE, CacheFormat};
+pub use linear::{Adder, EMBED, EmbedFormat, Factors, QUANTIZE_ROWS, linear};
+pub use rows::{
+    ACTIVATE, ADD_ROWS, ADVANCE, ARGMAX, GATHER_ROWS, LORA_MASK, NORM, NORM_IN_PLACE, ROPE, SOFTCAP,
+};
 
 /// One compute kernel: its text and the layout it expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// File name without `.wgsl`; the label of its pipeline.
+    /// The file's name without `.wgsl`, and what was put in front of it; the label of its pipeline.
     pub name: &'static str,
     /// The whole WGSL module.
     pub source: &'static str,
@@ -17,6 +29,10 @@ pub struct Kernel {
     pub workgroup: [u32; 3],
     /// What group 0 binds, in order of binding number.
     pub bindings: &'static [Binding],
+    /// Constants that a host may set, all of which have defaults.
+    pub overrides: &'static [&'static str],
+    /// What the device must offer.
+    pub needs: Needs,
 }
 
 /// How a kernel uses one buffer.
@@ -30,106 +46,86 @@ pub enum Binding {
     Uniform,
 }
 
-use Binding::{Read, ReadWrite, Uniform};
+/// What a kernel asks of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Core WebGPU.
+    Core,
+    /// The language feature `packed_4x8_integer_dot_product`.
+    PackedDot,
+    /// The feature `subgroups`, whose directive [`Kernel::source`] leaves to the host: browsers ask
+    /// for `enable subgroups;` and naga 29 does not know it.
+    Subgroups,
+    /// Both.
+    SubgroupsAndPackedDot,
+}
+
+impl Needs {
+    /// Whether the language feature `packed_4x8_integer_dot_product` is used.
+    pub const fn packed_dot(self) -> bool {
+        matches!(self, Self::PackedDot | Self::SubgroupsAndPackedDot)
+    }
+
+    /// Whether the feature `subgroups` is used.
+    pub const fn subgroups(self) -> bool {
+        matches!(self, Self::Subgroups | Self::SubgroupsAndPackedDot)
+    }
+}
 
 /// Every kernel runs 64 threads along x: the smallest common multiple of the subgroup sizes in use,
 /// and a quarter of what every WebGPU adapter must offer.
-const THREADS: [u32; 3] = [64, 1, 1];
+pub const THREADS: u32 = 64;
 
+/// A file at the top of this crate behind parts.
 macro_rules! kernel {
-    ($name:literal, $bindings:expr) => {
-        Kernel {
+    ($name:expr, [$($part:literal),*], $file:literal, $bindings:expr, $overrides:expr) => {
+        kernel!($name, [$($part),*], $file, $bindings, $overrides, $crate::Needs::Core)
+    };
+    (
+        $name:expr, [$($part:literal),*], $file:literal, $bindings:expr, $overrides:expr,
+        $needs:expr
+    ) => {
+        $crate::Kernel {
             name: $name,
-            source: include_str!(concat!("../", $name, ".wgsl")),
+            source: concat!(
+                $(include_str!(concat!("../parts/", $part, ".wgsl")), "\n",)*
+                include_str!(concat!("../", $file, ".wgsl"))
+            ),
             entry: "main",
-            workgroup: THREADS,
+            workgroup: [$crate::THREADS, 1, 1],
             bindings: &$bindings,
+            overrides: &$overrides,
+            needs: $needs,
         }
     };
 }
+use kernel;
 
-/// Attention of a slice of tokens over the cache.
-pub const ATTENTION: Kernel = kernel!(
-    "attention",
-    [Uniform, Uniform, Read, Read, Read, ReadWrite, ReadWrite]
-);
-/// Embedding rows from an F16 table.
-pub const EMBED_GATHER_F16: Kernel = kernel!(
-    "embed_gather_f16",
-    [Uniform, Uniform, Read, Read, ReadWrite]
-);
-/// Embedding rows from an F32 table.
-pub const EMBED_GATHER_F32: Kernel = kernel!(
-    "embed_gather_f32",
-    [Uniform, Uniform, Read, Read, ReadWrite]
-);
-/// Embedding rows from a repacked `Q4_0` table.
-pub const EMBED_GATHER_Q4_0: Kernel = kernel!(
-    "embed_gather_q4_0",
-    [Uniform, Uniform, Read, Read, Read, ReadWrite]
-);
-/// Embedding rows from a repacked `Q8_0` table.
-pub const EMBED_GATHER_Q8_0: Kernel = kernel!(
-    "embed_gather_q8_0",
-    [Uniform, Uniform, Read, Read, Read, ReadWrite]
-);
-/// F16 matrix times several tokens.
-pub const MATMUL_TILE_F16: Kernel =
-    kernel!("matmul_tile_f16", [Uniform, Uniform, Read, Read, ReadWrite]);
-/// F32 matrix times several tokens.
-pub const MATMUL_TILE_F32: Kernel =
-    kernel!("matmul_tile_f32", [Uniform, Uniform, Read, Read, ReadWrite]);
-/// Repacked `Q4_0` matrix times several tokens.
-pub const MATMUL_TILE_Q4_0: Kernel = kernel!(
-    "matmul_tile_q4_0",
-    [Uniform, Uniform, Read, Read, Read, ReadWrite]
-);
-/// Repacked `Q8_0` matrix times several tokens.
-pub const MATMUL_TILE_Q8_0: Kernel = kernel!(
-    "matmul_tile_q8_0",
-    [Uniform, Uniform, Read, Read, Read, ReadWrite]
-);
-/// F16 matrix times one token.
-pub const MATVEC_ROW_F16: Kernel = kernel!("matvec_row_f16", [Uniform, Read, Read, ReadWrite]);
-/// F32 matrix times one token.
-pub const MATVEC_ROW_F32: Kernel = kernel!("matvec_row_f32", [Uniform, Read, Read, ReadWrite]);
-/// Repacked `Q4_0` matrix times one token.
-pub const MATVEC_ROW_Q4_0: Kernel =
-    kernel!("matvec_row_q4_0", [Uniform, Read, Read, Read, ReadWrite]);
-/// Repacked `Q8_0` matrix times one token.
-pub const MATVEC_ROW_Q8_0: Kernel =
-    kernel!("matvec_row_q8_0", [Uniform, Read, Read, Read, ReadWrite]);
-/// Root-mean-square normalisation.
-pub const RMSNORM: Kernel = kernel!("rmsnorm", [Uniform, Uniform, Read, Read, ReadWrite]);
-/// Rotary positions, and keys and values into the cache.
-pub const ROPE_KV: Kernel = kernel!(
-    "rope_kv",
-    [
-        Uniform, Uniform, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite
-    ]
-);
-/// The gated activation of a feed-forward block.
-pub const SILU_MUL: Kernel = kernel!("silu_mul", [Uniform, Uniform, Read, ReadWrite]);
-
-/// Every kernel, in the order of their file names.
-pub const ALL: &[Kernel] = &[
-    ATTENTION,
-    EMBED_GATHER_F16,
-    EMBED_GATHER_F32,
-    EMBED_GATHER_Q4_0,
-    EMBED_GATHER_Q8_0,
-    MATMUL_TILE_F16,
-    MATMUL_TILE_F32,
-    MATMUL_TILE_Q4_0,
-    MATMUL_TILE_Q8_0,
-    MATVEC_ROW_F16,
-    MATVEC_ROW_F32,
-    MATVEC_ROW_Q4_0,
-    MATVEC_ROW_Q8_0,
-    RMSNORM,
-    ROPE_KV,
-    SILU_MUL,
-];
+/// Every kernel.
+pub fn all() -> Vec<Kernel> {
+    let mut all = vec![
+        ACTIVATE,
+        ADD_ROWS,
+        ADVANCE,
+        ARGMAX,
+        GATHER_ROWS,
+        LORA_MASK,
+        NORM,
+        NORM_IN_PLACE,
+        QUANTIZE_ROWS,
+        ROPE,
+        SOFTCAP,
+    ];
+    all.extend(ATTENTION);
+    all.extend(ATTENTION_THREAD);
+    all.extend(CACHE_LOAD);
+    all.extend(CACHE_STORE);
+    all.extend(EMBED);
+    for adder in Adder::ALL {
+        all.extend(Factors::ALL.map(|factors| linear(adder, factors)));
+    }
+    all
+}
 
 #[cfg(test)]
 mod tests;

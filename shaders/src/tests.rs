@@ -1,17 +1,20 @@
-//! Holds every kernel file against its constant, with naga and without a GPU.
+//! Holds every kernel against its constant, with naga and without a GPU.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 
-use crate::{ALL, Binding, Kernel};
+use crate::{Binding, Kernel, all};
 
 /// WebGPU's default `maxStorageBuffersPerShaderStage`.
 const MAX_STORAGE_BINDINGS: usize = 8;
 /// WebGPU's default `maxComputeInvocationsPerWorkgroup`.
 const MAX_THREADS: u32 = 256;
+/// bytes; WebGPU's default `maxComputeWorkgroupStorageSize`.
+const MAX_WORKGROUP_BYTES: u32 = 16_384;
 
 fn parsed(kernel: &Kernel) -> Module {
     naga::front::wgsl::parse_str(kernel.source)
@@ -36,35 +39,49 @@ fn binding_of(variable: &naga::GlobalVariable) -> Option<Binding> {
     }
 }
 
-#[test]
-fn every_file_is_listed_in_order() {
-    let mut files: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .expect("the crate's own directory can be listed")
-        .filter_map(|entry| {
-            entry
-                .expect("and so can its entries")
-                .file_name()
-                .into_string()
-                .ok()
+/// The `.wgsl` files at the top of this crate and in `parts/`.
+fn files() -> Vec<(PathBuf, String)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [top.to_owned(), top.join("parts")]
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("the crate's own folders can be listed"))
+        .map(|entry| entry.expect("and so can their entries").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "wgsl"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("and read");
+            (path, text)
         })
-        .filter_map(|name| name.strip_suffix(".wgsl").map(str::to_owned))
-        .collect();
-    files.sort();
-    let listed: Vec<&str> = ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(files, listed);
+        .collect()
 }
 
 #[test]
-fn every_kernel_is_valid_core_wgsl() {
-    for kernel in ALL {
-        let module = parsed(kernel);
+fn every_file_is_in_a_kernel_and_every_name_is_one() {
+    let all = all();
+    for (path, text) in files() {
+        assert!(
+            all.iter().any(|kernel| kernel.source.contains(&text)),
+            "{} is in no kernel",
+            path.display()
+        );
+    }
+    let names: BTreeSet<&str> = all.iter().map(|kernel| kernel.name).collect();
+    assert_eq!(names.len(), all.len());
+}
+
+#[test]
+fn every_kernel_is_valid_and_asks_for_what_it_says() {
+    for kernel in all() {
+        let module = parsed(&kernel);
         // What naga names a capability is core WGSL: unpack2x16float, which GLES 3.0 lacks.
-        Validator::new(
-            ValidationFlags::all(),
-            Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-        )
-        .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(kernel.source)));
+        let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        if kernel.needs.subgroups() {
+            capabilities |= Capabilities::SUBGROUP;
+        }
+        Validator::new(ValidationFlags::all(), capabilities)
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+            .validate(&module)
+            .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(kernel.source)));
         for directive in ["enable ", "requires "] {
             assert!(
                 !kernel
@@ -75,13 +92,25 @@ fn every_kernel_is_valid_core_wgsl() {
                 kernel.name
             );
         }
+        assert_eq!(
+            kernel.source.contains("subgroupAdd"),
+            kernel.needs.subgroups(),
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
+            kernel.source.contains("dot4I8Packed"),
+            kernel.needs.packed_dot(),
+            "{}",
+            kernel.name
+        );
     }
 }
 
 #[test]
 fn every_constant_says_what_naga_sees() {
-    for kernel in ALL {
-        let module = parsed(kernel);
+    for kernel in all() {
+        let module = parsed(&kernel);
         let [entry] = &module.entry_points[..] else {
             panic!(
                 "{} has {} entry points",
@@ -107,12 +136,24 @@ fn every_constant_says_what_naga_sees() {
             .map(|(at, binding)| (0, at, *binding))
             .collect();
         assert_eq!(seen, listed, "{}", kernel.name);
+
+        let seen: BTreeSet<&str> = module
+            .overrides
+            .iter()
+            .filter_map(|(_, constant)| constant.name.as_deref())
+            .collect();
+        assert_eq!(
+            seen,
+            kernel.overrides.iter().copied().collect(),
+            "{}",
+            kernel.name
+        );
     }
 }
 
 #[test]
 fn every_kernel_fits_the_default_limits() {
-    for kernel in ALL {
+    for kernel in all() {
         let storage = kernel
             .bindings
             .iter()
@@ -128,27 +169,31 @@ fn every_kernel_fits_the_default_limits() {
             "{}",
             kernel.name
         );
+        let module = parsed(&kernel);
+        let shared: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+            .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert!(
+            shared <= MAX_WORKGROUP_BYTES,
+            "{} shares {shared} bytes",
+            kernel.name
+        );
     }
 }
 
 #[test]
-fn every_binding_says_its_shape() {
-    for kernel in ALL {
-        assert!(
-            kernel.source.starts_with("// "),
-            "{} has no header",
-            kernel.name
-        );
-        for line in kernel
-            .source
-            .lines()
-            .filter(|line| line.starts_with("@group"))
-        {
+fn every_file_has_a_header_and_every_binding_a_shape() {
+    for (path, text) in files() {
+        assert!(text.starts_with("// "), "{} has no header", path.display());
+        for line in text.lines().filter(|line| line.starts_with("@group")) {
             let (_, comment) = line.split_once("; // ").unwrap_or_default();
             assert!(
                 comment.starts_with('('),
                 "{}: no shape on {line}",
-                kernel.name
+                path.display()
             );
         }
     }

@@ -1,16 +1,23 @@
 //! Pipelines and bind groups, each made once.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thrum_shaders::{Binding, Kernel};
 
+use crate::gpu::adapter;
 use crate::gpu::device::GpuDevice;
 
-/// A kernel compiled for one device.
+/// Values of a kernel's constants.
+pub(super) type Constants = Vec<(&'static str, u32)>;
+
+/// A kernel, its constants and the buffers it will run on: everything but the compiled code.
 #[derive(Debug, Clone)]
-struct Compiled {
-    pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
+pub(super) struct Sketch {
+    pub(super) kernel: Kernel,
+    pub(super) constants: Constants,
+    /// In the order of the kernel's bindings.
+    pub(super) buffers: Vec<wgpu::Buffer>,
 }
 
 /// A kernel and the buffers it runs on.
@@ -20,51 +27,55 @@ pub(super) struct Bound {
     pub(super) group: wgpu::BindGroup,
 }
 
-/// The kernels compiled so far; a clone shares them.
+/// A kernel compiled for one device.
+#[derive(Debug, Clone)]
+struct Compiled {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// The kernels compiled so far, by name and constants; clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kernels {
-    compiled: BTreeMap<&'static str, Compiled>,
+    compiled: Arc<Mutex<BTreeMap<(&'static str, Constants), Compiled>>>,
 }
 
-/// Compiles kernels and makes parameter blocks, each once.
-#[derive(Debug)]
-pub(super) struct Binder<'a> {
-    device: &'a GpuDevice,
-    kernels: &'a mut Kernels,
-    uniforms: BTreeMap<Vec<u32>, wgpu::Buffer>,
-}
-
-impl<'a> Binder<'a> {
-    pub(super) fn new(device: &'a GpuDevice, kernels: &'a mut Kernels) -> Self {
-        Self {
-            device,
-            kernels,
-            uniforms: BTreeMap::new(),
+impl Kernels {
+    /// Compiles what `sketches` need and binds their buffers. A browser gets to draw between two
+    /// compilations: wgpu 29 offers none in the background.
+    pub(super) async fn bind(&self, device: &GpuDevice, sketches: &[Sketch]) -> Vec<Bound> {
+        let mut bound = Vec::with_capacity(sketches.len());
+        for sketch in sketches {
+            let (one, is_new) = self.bind_one(device, sketch);
+            bound.push(one);
+            if is_new {
+                adapter::turn().await;
+            }
         }
+        bound
     }
 
-    /// The parameter block that holds `words`.
-    pub(super) fn params(&mut self, words: &[u32]) -> wgpu::Buffer {
-        let make = || self.device.uniform(words);
-        self.uniforms
-            .entry(words.to_vec())
-            .or_insert_with(make)
-            .clone()
-    }
-
-    /// `kernel` with `buffers` in the order of its bindings.
-    pub(super) fn bind(&mut self, kernel: &Kernel, buffers: &[&wgpu::Buffer]) -> Bound {
+    /// Binds one; true when it had to be compiled.
+    pub(super) fn bind_one(&self, device: &GpuDevice, sketch: &Sketch) -> (Bound, bool) {
+        let Sketch {
+            kernel,
+            constants,
+            buffers,
+        } = sketch;
         assert_eq!(
             buffers.len(),
             kernel.bindings.len(),
             "{} has other bindings",
             kernel.name
         );
-        let compiled = self
-            .kernels
-            .compiled
-            .entry(kernel.name)
-            .or_insert_with(|| compile(self.device, kernel));
+        let mut used: Constants = constants.clone();
+        used.retain(|(name, _)| kernel.overrides.contains(name));
+        used.sort_unstable();
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !compiled.contains_key(&(kernel.name, used.clone()));
+        let compiled = compiled
+            .entry((kernel.name, used))
+            .or_insert_with_key(|(_, constants)| compile(device, kernel, constants));
         let entries: Vec<_> = (0..)
             .zip(buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry {
@@ -72,22 +83,33 @@ impl<'a> Binder<'a> {
                 resource: buffer.as_entire_binding(),
             })
             .collect();
-        let group = self
-            .device
-            .device
-            .create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(kernel.name),
-                layout: &compiled.layout,
-                entries: &entries,
-            });
-        Bound {
-            pipeline: compiled.pipeline.clone(),
-            group,
-        }
+        let group = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name),
+            layout: &compiled.layout,
+            entries: &entries,
+        });
+        let pipeline = compiled.pipeline.clone();
+        (Bound { pipeline, group }, is_new)
     }
 }
 
-fn compile(device: &GpuDevice, kernel: &Kernel) -> Compiled {
+/// Parameter blocks, each made once.
+#[derive(Debug, Default)]
+pub(super) struct Uniforms {
+    made: BTreeMap<Vec<u32>, wgpu::Buffer>,
+}
+
+impl Uniforms {
+    /// The parameter block that holds `words`.
+    pub(super) fn of(&mut self, device: &GpuDevice, words: &[u32]) -> wgpu::Buffer {
+        self.made
+            .entry(words.to_vec())
+            .or_insert_with(|| device.uniform(words))
+            .clone()
+    }
+}
+
+fn compile(device: &GpuDevice, kernel: &Kernel, constants: &Constants) -> Compiled {
     let label = Some(kernel.name);
     let entries: Vec<_> = (0..)
         .zip(kernel.bindings)
@@ -110,8 +132,12 @@ fn compile(device: &GpuDevice, kernel: &Kernel) -> Compiled {
         .device
         .create_shader_module(wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            source: wgpu::ShaderSource::Wgsl(adapter::source(kernel)),
         });
+    let constants: Vec<(&str, f64)> = constants
+        .iter()
+        .map(|(name, value)| (*name, f64::from(*value)))
+        .collect();
     let pipeline = device
         .device
         .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -119,7 +145,10 @@ fn compile(device: &GpuDevice, kernel: &Kernel) -> Compiled {
             layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some(kernel.entry),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                ..Default::default()
+            },
             cache: None,
         });
     Compiled { pipeline, layout }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use thrum_shaders::Needs;
+
 use crate::error::EngineError;
 use crate::gpu::adapter;
 
@@ -26,13 +28,22 @@ pub struct AdapterSummary {
     pub is_fallback: bool,
 }
 
+/// What kernels may use beyond core WebGPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offers {
+    pub(super) subgroups: bool,
+    pub(super) packed_dot: bool,
+}
+
 /// An open device and its queue; clones share both.
 #[derive(Debug, Clone)]
 pub struct GpuDevice {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     adapter: AdapterSummary,
-    limits: wgpu::Limits,
+    offers: Offers,
+    /// bytes; less than the limits allow only in tests.
+    max_buffer_bytes: u64,
     /// Why the device cannot be used any more; set once, by the driver's callbacks.
     lost: Arc<OnceLock<String>>,
 }
@@ -48,6 +59,7 @@ impl GpuDevice {
                 "this build has no GPU back end for this system",
             ));
         }
+        let wish = adapter::Wish::new();
         let adapter = wgpu::Instance::default()
             .request_adapter(&wgpu::RequestAdapterOptions {
                 power_preference: match options.low_power {
@@ -60,23 +72,47 @@ impl GpuDevice {
             .await
             .map_err(unavailable)?;
         let limits = adapter.limits();
+        let (offers, required_features) = wish.offers(&adapter);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("thrum"),
+                required_features,
                 required_limits: limits.clone(),
                 ..Default::default()
             })
             .await
             .map_err(unavailable)?;
         let lost = watched(&device);
-        let adapter = adapter::summary(adapter.get_info(), options).await;
+        wish.fulfilled();
+        let adapter = adapter::summary(&adapter, options).await;
         Ok(Self {
+            offers,
+            max_buffer_bytes: limits
+                .max_buffer_size
+                .min(limits.max_storage_buffer_binding_size),
             lost,
             device,
             queue,
             adapter,
-            limits,
         })
+    }
+
+    /// Whether kernels with `needs` run here.
+    pub(super) fn can(&self, needs: Needs) -> bool {
+        (self.offers.subgroups || !needs.subgroups())
+            && (self.offers.packed_dot || !needs.packed_dot())
+    }
+
+    /// The largest buffer that can be made and bound, in bytes.
+    pub(super) fn max_buffer_bytes(&self) -> u64 {
+        self.max_buffer_bytes
+    }
+
+    /// The same device, pretending that it holds no larger buffers than this.
+    #[cfg(test)]
+    pub(super) fn with_max_buffer_bytes(mut self, max_buffer_bytes: u64) -> Self {
+        self.max_buffer_bytes = max_buffer_bytes;
+        self
     }
 
     /// What the device runs on.
@@ -122,10 +158,7 @@ impl GpuDevice {
     /// [`EngineError::GpuBufferTooLarge`] when the adapter cannot hold or bind that much.
     pub(super) fn storage(&self, what: &str, bytes: u64) -> Result<wgpu::Buffer, EngineError> {
         let needed_bytes = bytes.max(1).next_multiple_of(VECTOR_BYTES);
-        let available_bytes = self
-            .limits
-            .max_buffer_size
-            .min(self.limits.max_storage_buffer_binding_size);
+        let available_bytes = self.max_buffer_bytes;
         if needed_bytes > available_bytes {
             return Err(EngineError::GpuBufferTooLarge {
                 what: what.to_owned(),
@@ -141,6 +174,12 @@ impl GpuDevice {
                 | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         }))
+    }
+
+    /// A recorder of commands.
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
     /// A uniform buffer that holds `words`.
@@ -163,7 +202,7 @@ impl GpuDevice {
 /// bytes; the largest element of a storage array, `vec4<f32>`: a shorter buffer would lose its tail.
 const VECTOR_BYTES: u64 = 16;
 
-/// words; the largest `Params` of a kernel has five, rounded up to whole vectors.
+/// words; the largest `Params` of a kernel has eight.
 const UNIFORM_WORDS: usize = 8;
 
 /// A cell that is filled when `device` goes away or refuses a command.

@@ -1,79 +1,99 @@
-//! A model on the GPU: tokens in, logits out.
+//! A model on the GPU: passes in, logits, hidden states or chosen tokens out.
 
 use std::collections::BTreeMap;
 
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gpu::bind::Kernels;
+use crate::gpu::cache::{Cache, CacheFormat};
 use crate::gpu::device::GpuDevice;
-use crate::gpu::plan::Plan;
+use crate::gpu::lora::{LoraFactors, Loras};
+use crate::gpu::page_turn::PageTurner;
+use crate::gpu::program::{Parts, Program};
 use crate::gpu::readback::Readback;
-use crate::gpu::upload::GpuTensor;
-use crate::kv::check_batch;
+use crate::gpu::rope::Turns;
+use crate::gpu::space::{Capacity, MAX_STEPS, Space, pages_of};
+use crate::gpu::tuning::{Tuning, Ways};
+use crate::gpu::upload::{GpuSettings, Tensors};
+use crate::pass::{AdapterId, Pass};
+use crate::plan::{Plan, Register};
+use crate::rope::Rope;
+use crate::sequences::{PageCopy, PageTurn};
 use crate::weights::Slot;
 
-/// A llama model whose weights and keys and values live on a GPU.
+/// dispatches; what one submit has if nothing else is said: all of a token of most models.
+const DISPATCHES: usize = 4_096;
+
+/// A model whose weights, keys and values live on a GPU.
+///
+/// A device that is lost takes them along: every call says [`EngineError::GpuLost`] from then on.
+/// The sequences of tokens are the caller's, who opens another device, loads the weights again and
+/// feeds the tokens again.
 #[derive(Debug)]
 pub struct GpuModel {
     device: GpuDevice,
     config: ModelConfig,
-    /// Shared with every fork.
-    tensors: BTreeMap<Slot, GpuTensor>,
-    /// Shared with every fork.
-    kernels: Kernels,
     plan: Plan,
+    tensors: Tensors,
+    rope: Option<Rope>,
+    turns: Option<Turns>,
+    ways: Ways,
+    kernels: Kernels,
+    loras: Loras,
+    cache: Cache,
+    capacity: Capacity,
+    space: Space,
+    /// None when a buffer is another than when it was made.
+    program: Option<Program>,
     readback: Readback,
-    /// Positions whose keys and values are in the cache.
-    cached_len: usize,
+    dispatches_per_submit: usize,
 }
 
 impl GpuModel {
-    /// Waits until the device has taken every weight, so that running out of memory shows here.
+    /// Compiles every kernel and waits until the device has taken every weight, so that running
+    /// out of memory shows here.
     pub(super) async fn new(
         device: GpuDevice,
         config: ModelConfig,
-        tensors: BTreeMap<Slot, GpuTensor>,
+        tensors: Tensors,
+        factors: BTreeMap<Slot, Vec<f32>>,
+        settings: GpuSettings,
     ) -> Result<Self, EngineError> {
-        let mut model = Self::over(device, config, tensors, Kernels::default())?;
-        let mut encoder = model.encoder();
-        let copy = model
-            .readback
-            .copy(&model.device, &mut encoder, &model.plan.logits);
-        model.device.queue.submit([encoder.finish()]);
-        model.readback.read(&model.device, copy).await?;
-        Ok(model)
-    }
-
-    /// Another model on the same weights, with keys and values of its own and none cached.
-    ///
-    /// # Errors
-    /// [`EngineError::GpuBufferTooLarge`] when the cache does not fit, [`EngineError::GpuLost`]
-    /// once the device has gone. That the device has run out of memory shows at the next pass.
-    pub fn fork(&self) -> Result<Self, EngineError> {
-        self.device.check()?;
-        Self::over(
-            self.device.clone(),
-            self.config.clone(),
-            self.tensors.clone(),
-            self.kernels.clone(),
-        )
-    }
-
-    fn over(
-        device: GpuDevice,
-        config: ModelConfig,
-        tensors: BTreeMap<Slot, GpuTensor>,
-        mut kernels: Kernels,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            plan: Plan::new(&device, &config, &tensors, &mut kernels)?,
-            readback: Readback::new(config.vocab_size),
+        let factors = config
+            .rope
+            .as_ref()
+            .and_then(|rope| factors.get(&rope.factors?));
+        let rope = Rope::of(&config, factors.map_or(&[], Vec::as_slice));
+        let turns = match &rope {
+            Some(rope) => Some(Turns::new(&device, &config, rope)?),
+            None => None,
+        };
+        let format = settings.cache.unwrap_or(CacheFormat::F16);
+        let capacity = Capacity::FIRST;
+        let mut model = Self {
+            plan: Plan::new(&config),
+            ways: Ways::new(&device, settings.tuning, settings.exact_activations),
+            cache: Cache::new(&device, &config, format)?,
+            space: Space::new(&device, &config, capacity)?,
+            kernels: Kernels::default(),
+            loras: Loras::none(),
+            program: None,
+            readback: Readback::new(),
+            dispatches_per_submit: DISPATCHES,
             device,
             config,
             tensors,
-            kernels,
-            cached_len: 0,
-        })
+            rope,
+            turns,
+            capacity,
+        };
+        model.build().await;
+        let mut encoder = model.device.encoder();
+        let ids = &model.space.ids;
+        let copy = model.readback.copy(&model.device, &mut encoder, ids, 1);
+        model.device.queue.submit([encoder.finish()]);
+        model.readback.read::<u32>(&model.device, copy).await?;
+        Ok(model)
     }
 
     /// What the model is made of.
@@ -86,51 +106,260 @@ impl GpuModel {
         &self.device
     }
 
-    /// Positions whose keys and values are in the cache; a pass may start at any of them, or next.
-    pub fn cached_len(&self) -> usize {
-        self.cached_len
+    /// Which kernels are used for which shapes; to be stored, and passed at the next load.
+    pub fn tuning(&self) -> &Tuning {
+        self.ways.tuning()
     }
 
-    /// Feeds `tokens` from position `start_pos` on and returns the logits of the last, `(vocab_size)`.
-    ///
-    /// What the cache held from `start_pos` on is forgotten. One submit, one wait.
+    /// Dispatches of a pass over `rows` rows, all of whose logits are wanted.
+    pub fn dispatches(&self, rows: usize) -> usize {
+        self.program.as_ref().map_or(0, |program| {
+            program.body(rows as u32).len() + program.head(rows as u32).len()
+        })
+    }
+
+    /// Lets the browser draw after every so many dispatches of a pass; at least one.
+    pub fn set_dispatches_per_submit(&mut self, dispatches: usize) {
+        self.dispatches_per_submit = dispatches.max(1);
+    }
+
+    /// Replaces the adapters that sequences may name by these; the base is not touched. Their
+    /// factors are copied.
     ///
     /// # Errors
-    /// As [`check_batch`]; and [`EngineError::GpuLost`] once the device has gone: the model has to be
-    /// loaded again, on another device.
+    /// [`EngineError::GpuBufferTooLarge`], and [`EngineError::GpuLost`]. The adapters are as before
+    /// then.
     ///
-    /// # Cancel safety
-    /// When the future is dropped, the cache holds what it held before `start_pos`.
-    pub async fn forward(
+    /// # Panics
+    /// When a factor is not of the shape of its matrix.
+    pub async fn set_adapters(
         &mut self,
-        tokens: &[u32],
-        start_pos: usize,
-    ) -> Result<Vec<f32>, EngineError> {
+        adapters: &[(AdapterId, LoraFactors<'_>)],
+    ) -> Result<(), EngineError> {
         self.device.check()?;
-        let ModelConfig {
-            context_len,
-            vocab_size,
-            ..
-        } = self.config;
-        check_batch(tokens, start_pos, self.cached_len, context_len, vocab_size)?;
-        self.cached_len = start_pos;
-
-        self.plan
-            .set_slice(&self.device.queue, tokens, start_pos as u32);
-        let mut encoder = self.encoder();
-        self.plan.record(&mut encoder, tokens.len() as u32);
-        let copy = self
-            .readback
-            .copy(&self.device, &mut encoder, &self.plan.logits);
-        self.device.queue.submit([encoder.finish()]);
-        let logits = self.readback.read(&self.device, copy).await?;
-        self.cached_len = start_pos + tokens.len();
-        Ok(logits)
+        let shape = |slot: Slot| slot.shape(&self.config);
+        self.loras = Loras::new(&self.device, adapters, shape, self.space.max_rows)?;
+        self.build().await;
+        Ok(())
     }
 
-    fn encoder(&self) -> wgpu::CommandEncoder {
-        self.device
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    /// The logits of the wanted rows, `(wanted, vocab_size)`. One wait.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuBufferTooLarge`] when the cache cannot grow as far as the pages of `pass`;
+    /// [`EngineError::GpuLost`] once the device has gone.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the rows of the pass are written or not; everything else is as
+    /// before.
+    pub async fn forward(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
+        self.prepare(pass).await?;
+        let wanted = pass.wanted.len();
+        let mut recorder = self.recorder();
+        recorder.body(pass);
+        if wanted == 0 {
+            recorder.submit();
+            return Ok(Vec::new());
+        }
+        recorder.head(pass);
+        let logits = self.space.place(Register::Logits, true).buffer;
+        let words = wanted * self.config.vocab_size;
+        let mut encoder = recorder.encoder;
+        let copy = self
+            .readback
+            .copy(&self.device, &mut encoder, logits, words);
+        self.device.queue.submit([encoder.finish()]);
+        self.readback.read(&self.device, copy).await
+    }
+
+    /// The last hidden state of every row, `(rows, dim)`.
+    ///
+    /// # Errors
+    /// As [`GpuModel::forward`].
+    pub async fn hidden(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
+        self.prepare(pass).await?;
+        let mut recorder = self.recorder();
+        recorder.body(pass);
+        let hidden = self.space.place(Register::Hidden, false).buffer;
+        let words = pass.rows.len() * self.config.dim;
+        let mut encoder = recorder.encoder;
+        let copy = self
+            .readback
+            .copy(&self.device, &mut encoder, hidden, words);
+        self.device.queue.submit([encoder.finish()]);
+        self.readback.read(&self.device, copy).await
+    }
+
+    /// The `steps` most likely tokens after each row of `pass`, one after the other, without asking
+    /// the CPU in between: one submit, one wait, `4 * steps` bytes read back for each row. Gives
+    /// `(steps, rows)` ids. Each row is the last of its sequence, whose pages have room for `steps`
+    /// positions from the row's own on; every row's logits are wanted.
+    ///
+    /// # Errors
+    /// As [`GpuModel::forward`]; [`EngineError::LogitsNotFinite`] when a choice could not be made.
+    ///
+    /// # Panics
+    /// For no or more than [`MAX_STEPS`] steps, or when a row is not wanted.
+    pub async fn greedy(&mut self, pass: &Pass, steps: usize) -> Result<Vec<u32>, EngineError> {
+        assert!(
+            (1..=MAX_STEPS).contains(&steps) && pass.wanted.len() == pass.rows.len(),
+            "a token is chosen for each row, a few times"
+        );
+        self.prepare(pass).await?;
+        let mut recorder = self.recorder();
+        for step in 0..steps {
+            recorder.body(pass);
+            recorder.head(pass);
+            recorder.greedy(pass, step);
+        }
+        let mut encoder = recorder.encoder;
+        let words = steps * pass.rows.len();
+        let record = &self.space.record;
+        let copy = self
+            .readback
+            .copy(&self.device, &mut encoder, record, words);
+        self.device.queue.submit([encoder.finish()]);
+        let ids: Vec<u32> = self.readback.read(&self.device, copy).await?;
+        match ids.iter().position(|id| *id == u32::MAX) {
+            Some(at) => Err(EngineError::LogitsNotFinite {
+                index: at / pass.rows.len(),
+            }),
+            None => Ok(ids),
+        }
+    }
+
+    /// Copies a page of every layer.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuBufferTooLarge`] when the cache cannot grow, [`EngineError::GpuLost`].
+    pub fn copy_page(&mut self, copy: PageCopy) -> Result<(), EngineError> {
+        self.make_room(copy.from.max(copy.to) as usize + 1)?;
+        let mut encoder = self.device.encoder();
+        self.cache
+            .copy(&self.device, &mut encoder, copy.from, copy.to)?;
+        self.device.queue.submit([encoder.finish()]);
+        self.device.check()
+    }
+
+    /// Copies a page of every layer and takes its keys back.
+    ///
+    /// # Errors
+    /// As [`GpuModel::copy_page`].
+    pub fn turn_page(&mut self, turn: PageTurn) -> Result<(), EngineError> {
+        let PageTurn { from, to, by } = turn;
+        let Some(rope) = &self.rope else {
+            return self.copy_page(PageCopy { from, to });
+        };
+        let turns = Turns::back(&self.device, rope, by as usize)?;
+        self.make_room(from.max(to) as usize + 1)?;
+        let turner = PageTurner {
+            device: &self.device,
+            config: &self.config,
+            cache: &self.cache,
+            kernels: &self.kernels,
+            turns: &turns,
+        };
+        turner.turn(from, to)?;
+        self.device.check()
+    }
+
+    fn make_room(&mut self, pages: usize) -> Result<(), EngineError> {
+        self.device.check()?;
+        if self.cache.make_room(&self.device, pages)? {
+            self.program = None;
+        }
+        Ok(())
+    }
+
+    /// Makes room for `pass` and tells the kernels about it.
+    async fn prepare(&mut self, pass: &Pass) -> Result<(), EngineError> {
+        self.make_room(pages_of(pass))?;
+        if let Some(capacity) = self.capacity.grown(pass) {
+            self.space = Space::new(&self.device, &self.config, capacity)?;
+            self.capacity = capacity;
+            self.program = None;
+        }
+        if self.program.is_none() {
+            self.build().await;
+        }
+        self.space
+            .set(&self.device.queue, pass, self.config.is_causal());
+        self.loras.set(&self.device.queue, pass);
+        Ok(())
+    }
+
+    async fn build(&mut self) {
+        let parts = Parts {
+            device: &self.device,
+            config: &self.config,
+            tensors: &self.tensors,
+            turns: self.turns.as_ref(),
+            cache: &self.cache,
+            space: &self.space,
+            ways: &self.ways,
+            loras: &self.loras,
+        };
+        self.program = Some(Program::new(parts, &self.kernels, &self.plan).await);
+    }
+
+    fn recorder(&self) -> Recorder<'_> {
+        Recorder {
+            device: &self.device,
+            program: self.program.as_ref().expect("prepare() built it"),
+            encoder: self.device.encoder(),
+            recorded: 0,
+            most: self.dispatches_per_submit,
+        }
+    }
+}
+
+/// Records dispatches, and submits when there are enough of them.
+struct Recorder<'a> {
+    device: &'a GpuDevice,
+    program: &'a Program,
+    encoder: wgpu::CommandEncoder,
+    recorded: usize,
+    most: usize,
+}
+
+impl Recorder<'_> {
+    fn body(&mut self, pass: &Pass) {
+        let rows = pass.rows.len() as u32;
+        self.record(self.program.body(rows).iter(), rows);
+    }
+
+    fn head(&mut self, pass: &Pass) {
+        let wanted = pass.wanted.len() as u32;
+        self.record(self.program.head(wanted).iter(), wanted);
+    }
+
+    fn greedy(&mut self, pass: &Pass, step: usize) {
+        let steps = self.program.greedy(step).into_iter();
+        self.record(steps, pass.rows.len() as u32);
+    }
+
+    fn record<'d>(
+        &mut self,
+        dispatches: impl Iterator<Item = &'d crate::gpu::grid::Dispatch>,
+        tokens: u32,
+    ) {
+        let mut dispatches = dispatches.peekable();
+        while dispatches.peek().is_some() {
+            if self.recorded >= self.most {
+                let full = std::mem::replace(&mut self.encoder, self.device.encoder());
+                self.device.queue.submit([full.finish()]);
+                self.recorded = 0;
+            }
+            let descriptor = wgpu::ComputePassDescriptor::default();
+            let mut pass = self.encoder.begin_compute_pass(&descriptor);
+            for dispatch in dispatches.by_ref().take(self.most - self.recorded) {
+                dispatch.record(&mut pass, tokens);
+                self.recorded += 1;
+            }
+        }
+    }
+
+    fn submit(self) {
+        self.device.queue.submit([self.encoder.finish()]);
     }
 }

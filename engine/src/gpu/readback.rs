@@ -1,34 +1,46 @@
-//! Bringing floats back from the GPU: the only moment a forward pass waits for it.
+//! Bringing words back from the GPU: the only moment a forward pass waits for it.
 
+use bytemuck::AnyBitPattern;
 use futures::channel::oneshot;
 
 use crate::error::EngineError;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::wait;
 
+/// bytes
+const WORD_BYTES: usize = 4;
+
 /// A buffer that the CPU can map, reused from one call to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Readback {
     /// Taken while it is mapped: a future that is dropped half-way loses its buffer, and the next
     /// call makes another.
     idle: Option<wgpu::Buffer>,
-    floats: usize,
+}
+
+/// A buffer to which words are copied.
+#[derive(Debug)]
+pub(super) struct Copy {
+    buffer: wgpu::Buffer,
+    bytes: u64,
 }
 
 impl Readback {
-    pub(super) fn new(floats: usize) -> Self {
-        Self { idle: None, floats }
+    pub(super) fn new() -> Self {
+        Self::default()
     }
 
-    /// A buffer to which `encoder` will have copied the first floats of `source`.
+    /// A buffer to which `encoder` will have copied the first `words` words of `source`.
     pub(super) fn copy(
         &mut self,
         device: &GpuDevice,
         encoder: &mut wgpu::CommandEncoder,
         source: &wgpu::Buffer,
-    ) -> wgpu::Buffer {
-        let bytes = (self.floats * size_of::<f32>()) as u64;
-        let buffer = self.idle.take().unwrap_or_else(|| {
+        words: usize,
+    ) -> Copy {
+        let bytes = (words * WORD_BYTES) as u64;
+        let idle = self.idle.take().filter(|buffer| buffer.size() >= bytes);
+        let buffer = idle.unwrap_or_else(|| {
             device.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("readback"),
                 size: bytes,
@@ -37,40 +49,42 @@ impl Readback {
             })
         });
         encoder.copy_buffer_to_buffer(source, 0, &buffer, 0, bytes);
-        buffer
+        Copy { buffer, bytes }
     }
 
-    /// The floats in `buffer`, once all that was submitted before is done.
+    /// The words of `copy`, once all that was submitted before is done.
     ///
     /// # Errors
     /// [`EngineError::GpuLost`] when the device goes away meanwhile, or refused anything before.
     ///
     /// # Cancel safety
-    /// Dropping the future forgets `buffer`, nothing else.
-    pub(super) async fn read(
+    /// Dropping the future forgets the buffer, nothing else.
+    pub(super) async fn read<T: AnyBitPattern>(
         &mut self,
         device: &GpuDevice,
-        buffer: wgpu::Buffer,
-    ) -> Result<Vec<f32>, EngineError> {
+        copy: Copy,
+    ) -> Result<Vec<T>, EngineError> {
+        const { assert!(size_of::<T>() == WORD_BYTES, "a word is what is copied") };
+        let Copy { buffer, bytes } = copy;
         let (sender, receiver) = oneshot::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |mapped| {
+        buffer.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| {
             // The receiver is gone when the caller has lost interest.
             sender.send(mapped).ok();
         });
         match wait::submitted(&device.device, receiver).await {
             Some(Ok(())) => {}
-            Some(Err(_)) => return Err(device.loss("the logits could not be mapped")),
+            Some(Err(_)) => return Err(device.loss("its answer could not be mapped")),
             None => return Err(device.loss("the device stopped answering")),
         }
         device.check()?;
-        // The mapping is as aligned as the browser made it, so the floats are copied out.
-        let floats = buffer
-            .get_mapped_range(..)
-            .chunks_exact(size_of::<f32>())
+        // The mapping is as aligned as the browser made it, so the words are copied out.
+        let words = buffer
+            .get_mapped_range(..bytes)
+            .chunks_exact(WORD_BYTES)
             .map(bytemuck::pod_read_unaligned)
             .collect();
         buffer.unmap();
         self.idle = Some(buffer);
-        Ok(floats)
+        Ok(words)
     }
 }

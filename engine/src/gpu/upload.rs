@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gguf::{GgufError, WRITE_BLOCKS, WeightSink};
+use crate::gpu::cache::CacheFormat;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::model::GpuModel;
-use crate::gpu::repack::{self, Parts};
-use crate::quant::Format;
-use crate::weights::{Slot, TensorInfo};
+use crate::gpu::repack::Parts;
+use crate::gpu::tensor::GpuTensor;
+use crate::gpu::tuning::{Clock, Tuning};
+use crate::weights::{LayerSlot, Slot, TensorInfo};
 
 /// bytes; what is written and not submitted waits in memory, so this bounds it.
 const SUBMIT_BYTES: u64 = 16 << 20;
@@ -17,16 +19,65 @@ const SUBMIT_BYTES: u64 = 16 << 20;
 /// columns; the kernels read vectors of four.
 const VECTOR: usize = 4;
 
-/// A tensor in GPU memory, split as the kernels want it; a clone is the same buffers.
-#[derive(Debug, Clone)]
-pub(super) struct GpuTensor {
-    pub(super) format: Format,
+/// channels; what one workgroup mixes, in vectors of four to a thread.
+const MAX_HEAD_DIM: usize = 256;
+
+/// Tensors that are one matrix in GPU memory where their formats agree.
+const JOINED: [&[LayerSlot]; 2] = [
+    &[LayerSlot::AttnQ, LayerSlot::AttnK, LayerSlot::AttnV],
+    &[LayerSlot::FfnGate, LayerSlot::FfnUp],
+];
+
+/// How a model is to run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GpuSettings {
+    /// How keys and values are kept; half precision if nothing is said.
+    pub cache: Option<CacheFormat>,
+    /// Multiply with activations in 32-bit floats only, never in bytes, whatever is faster.
+    pub exact_activations: bool,
+    /// What was found on this adapter before.
+    pub tuning: Tuning,
+}
+
+/// Where a slot lies: some rows of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) tensor: &'a GpuTensor,
+    pub(super) first_row: usize,
     pub(super) rows: usize,
-    pub(super) cols: usize,
-    /// Weights or quants, `(rows, cols)`.
-    pub(super) quants: wgpu::Buffer,
-    /// F16 scales, `(rows, cols / 32)`; none for the float formats.
-    pub(super) scales: Option<wgpu::Buffer>,
+}
+
+/// The tensors of a model in GPU memory.
+#[derive(Debug)]
+pub(super) struct Tensors {
+    tensors: Vec<GpuTensor>,
+    /// Which tensor, first row, rows.
+    slots: BTreeMap<Slot, (usize, usize, usize)>,
+}
+
+impl Tensors {
+    /// Where a matrix lies.
+    pub(super) fn matrix(&self, slot: Slot) -> Part<'_> {
+        let (tensor, first_row, rows) = *self
+            .slots
+            .get(&slot)
+            .expect("the upload checked that every tensor is there");
+        Part {
+            tensor: &self.tensors[tensor],
+            first_row,
+            rows,
+        }
+    }
+
+    /// A gain or a bias.
+    pub(super) fn vector(&self, slot: Slot) -> &GpuTensor {
+        self.matrix(slot).tensor
+    }
+
+    /// Every tensor, joined ones once.
+    pub(super) fn all(&self) -> impl Iterator<Item = &GpuTensor> {
+        self.tensors.iter()
+    }
 }
 
 /// A [`WeightSink`] that streams every tensor into buffers of its own; at most 16 MiB wait in memory.
@@ -35,11 +86,14 @@ pub struct GpuUpload {
     device: GpuDevice,
     config: Option<ModelConfig>,
     infos: Vec<TensorInfo>,
-    tensors: Vec<GpuTensor>,
+    tensors: Tensors,
     /// Bytes of the file written, by tensor.
     written: Vec<u64>,
+    /// Divisors of rope frequencies, which the CPU needs.
+    factors: BTreeMap<Slot, Vec<u8>>,
     parts: Parts,
     unsubmitted_bytes: u64,
+    settings: GpuSettings,
 }
 
 impl GpuUpload {
@@ -49,87 +103,84 @@ impl GpuUpload {
             device: device.clone(),
             config: None,
             infos: Vec::new(),
-            tensors: Vec::new(),
+            tensors: Tensors {
+                tensors: Vec::new(),
+                slots: BTreeMap::new(),
+            },
             written: Vec::new(),
+            factors: BTreeMap::new(),
             parts: Parts::default(),
             unsubmitted_bytes: 0,
+            settings: GpuSettings::default(),
         }
     }
 
-    /// The model, once the reader has finished and the GPU has taken everything.
+    /// The same, for a model that runs as `settings` say.
+    pub fn with_settings(self, settings: GpuSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The model, once the reader has finished and the GPU has taken everything. Nothing is timed:
+    /// what [`GpuSettings::tuning`] does not know is done in the way that suits most adapters.
     ///
     /// # Errors
     /// [`GgufError::MissingTensor`] for the first tensor that was not written whole;
-    /// [`EngineError::GpuBufferTooLarge`] when the cache does not fit;
+    /// [`EngineError::GpuBufferTooLarge`] when the working space does not fit;
     /// [`EngineError::GpuLost`] when the device ran out of memory or went away.
     pub async fn into_model(self) -> Result<GpuModel, EngineError> {
+        self.check()?;
+        let config = self.config.expect("just checked");
+        let factors = self
+            .factors
+            .iter()
+            .map(|(slot, bytes)| (*slot, bytemuck::pod_collect_to_vec(bytes)))
+            .collect();
+        GpuModel::new(self.device, config, self.tensors, factors, self.settings).await
+    }
+
+    /// As [`GpuUpload::into_model`], and finds out first which kernels are fastest for the shapes
+    /// of this model, by `clock`, in milliseconds; what [`GpuSettings::tuning`] knows is not timed again.
+    /// [`GpuModel::tuning`] then has what was found.
+    ///
+    /// # Errors
+    /// As [`GpuUpload::into_model`].
+    pub async fn into_tuned_model(mut self, clock: &Clock<'_>) -> Result<GpuModel, EngineError> {
+        self.check()?;
+        let GpuSettings {
+            exact_activations,
+            tuning,
+            ..
+        } = &mut self.settings;
+        tuning
+            .complete(&self.device, self.tensors.all(), *exact_activations, clock)
+            .await?;
+        self.into_model().await
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
         self.device.check()?;
         let missing = |slot: Slot| GgufError::MissingTensor { name: slot.name() };
-        let config = self.config.ok_or_else(|| missing(Slot::TokenEmbedding))?;
+        let config = self
+            .config
+            .as_ref()
+            .ok_or_else(|| missing(Slot::TokenEmbedding))?;
         for (info, written) in self.infos.iter().zip(&self.written) {
             if *written != info.bytes() {
                 return Err(missing(info.slot).into());
             }
         }
-        let tensors: BTreeMap<Slot, GpuTensor> = self
-            .infos
-            .iter()
-            .map(|info| info.slot)
-            .zip(self.tensors)
-            .collect();
-        if let Some(slot) = Slot::all(&config).find(|slot| !tensors.contains_key(slot)) {
-            return Err(missing(slot).into());
+        let has = |slot: &Slot| self.tensors.slots.contains_key(slot);
+        match Slot::all(config).find(|slot| !has(slot)) {
+            Some(slot) => Err(missing(slot).into()),
+            None => Ok(()),
         }
-        GpuModel::new(self.device, config, tensors).await
     }
 }
 
 impl WeightSink for GpuUpload {
     fn begin(&mut self, config: &ModelConfig, tensors: &[TensorInfo]) -> Result<(), EngineError> {
-        if config.architecture != crate::arch::Architecture::Llama
-            || config
-                .layer_slots
-                .iter()
-                .any(|slot| slot.name().ends_with(".bias"))
-            || config
-                .rope
-                .as_ref()
-                .is_none_or(|rope| rope.factors.is_some() || rope.divisor != 1.0)
-        {
-            return Err(EngineError::GpuUnavailable {
-                reason: format!(
-                    "its kernels do not compute {} with these tensors",
-                    config.facts().name
-                ),
-            });
-        }
-        let widths = [
-            ("the width", config.dim),
-            ("the size of a head", config.head_dim),
-            ("the width of the feed-forward layer", config.ffn_dim),
-        ];
-        for (what, value) in widths {
-            if value % VECTOR != 0 {
-                return Err(EngineError::GpuShape {
-                    what,
-                    value,
-                    multiple: VECTOR,
-                });
-            }
-        }
-        if let Some(info) = tensors
-            .iter()
-            .find(|info| !repack::has_kernels(info.format))
-        {
-            return Err(EngineError::GpuFormat {
-                tensor: info.slot.name(),
-                format: info.format.name(),
-            });
-        }
-        self.tensors = tensors
-            .iter()
-            .map(|info| allocate(&self.device, info))
-            .collect::<Result<_, _>>()?;
+        check_shape(config)?;
+        self.tensors = allocate(&self.device, tensors)?;
         self.infos = tensors.to_vec();
         self.written = vec![0; tensors.len()];
         self.config = Some(config.clone());
@@ -137,25 +188,21 @@ impl WeightSink for GpuUpload {
     }
 
     fn write(&mut self, tensor: usize, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
-        let (info, target) = (&self.infos[tensor], &self.tensors[tensor]);
+        let info = &self.infos[tensor];
         assert!(
             offset == self.written[tensor]
                 && offset.is_multiple_of((info.format.block_bytes() * WRITE_BLOCKS) as u64)
                 && offset + bytes.len() as u64 <= info.bytes(),
             "a reader writes tensors in order and in groups of blocks"
         );
+        let (target, first_row, _) = self.tensors.slots[&info.slot];
         let first_block = offset / info.format.block_bytes() as u64;
-        repack::split(info.format, bytes, &mut self.parts);
-        let quant_bytes = repack::quant_bytes(info.format) as u64;
+        let first = (first_row * info.cols) as u64 + first_block * info.format.block_len() as u64;
         let queue = &self.device.queue;
-        queue.write_buffer(
-            &target.quants,
-            first_block * quant_bytes,
-            &self.parts.quants,
-        );
-        if let Some(scales) = &target.scales {
-            let at = first_block * repack::SCALE_BYTES as u64;
-            queue.write_buffer(scales, at, &self.parts.scales);
+        self.tensors.tensors[target].write(queue, info.format, first, bytes, &mut self.parts);
+        if is_factors(info.slot) {
+            let kept = self.factors.entry(info.slot).or_default();
+            kept.extend_from_slice(bytes);
         }
         self.written[tensor] += bytes.len() as u64;
         self.unsubmitted_bytes += bytes.len() as u64;
@@ -172,20 +219,89 @@ impl WeightSink for GpuUpload {
     }
 }
 
-fn allocate(device: &GpuDevice, info: &TensorInfo) -> Result<GpuTensor, EngineError> {
-    let name = info.slot.name();
-    let blocks = info.bytes() / info.format.block_bytes() as u64;
-    let quant_bytes = repack::quant_bytes(info.format);
-    let quants = device.storage(&name, blocks * quant_bytes as u64)?;
-    let scales = match info.format.block_bytes() - quant_bytes {
-        0 => None,
-        scale_bytes => Some(device.storage(&name, blocks * scale_bytes as u64)?),
+fn is_factors(slot: Slot) -> bool {
+    matches!(
+        slot,
+        Slot::RopeFactors | Slot::RopeFactorsLong | Slot::RopeFactorsShort
+    )
+}
+
+fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
+    let widths = [
+        ("the width", config.dim),
+        ("the size of a head", config.head_dim),
+        ("the width of the feed-forward layer", config.ffn_dim),
+    ];
+    for (what, value) in widths {
+        if value % VECTOR != 0 {
+            return Err(EngineError::GpuShape {
+                what,
+                value,
+                multiple: VECTOR,
+            });
+        }
+    }
+    if config.head_dim > MAX_HEAD_DIM {
+        return Err(EngineError::GpuUnavailable {
+            reason: format!(
+                "a head of {} channels is more than the {MAX_HEAD_DIM} that its kernels mix",
+                config.head_dim
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn allocate(device: &GpuDevice, infos: &[TensorInfo]) -> Result<Tensors, EngineError> {
+    let by_slot: BTreeMap<Slot, &TensorInfo> = infos.iter().map(|info| (info.slot, info)).collect();
+    let mut made = Tensors {
+        tensors: Vec::with_capacity(infos.len()),
+        slots: BTreeMap::new(),
     };
-    Ok(GpuTensor {
-        format: info.format,
-        rows: info.rows,
-        cols: info.cols,
-        quants,
-        scales,
-    })
+    for info in infos {
+        if made.slots.contains_key(&info.slot) {
+            continue;
+        }
+        let group = joined(device, info, &by_slot);
+        let rows = group.iter().map(|info| info.rows).sum();
+        let name = info.slot.name();
+        let tensor = GpuTensor::new(device, &name, info.format, rows, info.cols)?;
+        let mut first_row = 0;
+        for info in group {
+            let place = (made.tensors.len(), first_row, info.rows);
+            made.slots.insert(info.slot, place);
+            first_row += info.rows;
+        }
+        made.tensors.push(tensor);
+    }
+    Ok(made)
+}
+
+/// The tensors that share a matrix with `info`, itself among them.
+fn joined<'a>(
+    device: &GpuDevice,
+    info: &'a TensorInfo,
+    by_slot: &BTreeMap<Slot, &'a TensorInfo>,
+) -> Vec<&'a TensorInfo> {
+    let alone = vec![info];
+    let Slot::Layer(layer, slot) = info.slot else {
+        return alone;
+    };
+    let Some(group) = JOINED.iter().find(|group| group.contains(&slot)) else {
+        return alone;
+    };
+    let of_group = |slot: &LayerSlot| by_slot.get(&Slot::Layer(layer, *slot)).copied();
+    let Some(group) = group.iter().map(of_group).collect::<Option<Vec<_>>>() else {
+        return alone;
+    };
+    // An even number of rows keeps the scales of each in whole words.
+    let agrees = |it: &&TensorInfo| {
+        it.format == info.format && it.cols == info.cols && it.rows.is_multiple_of(2)
+    };
+    let bytes = |info: &&TensorInfo| (info.rows * info.cols * size_of::<f32>()) as u64;
+    let is_small = group.iter().map(bytes).sum::<u64>() <= device.max_buffer_bytes();
+    match group.iter().all(agrees) && is_small {
+        true => group,
+        false => alone,
+    }
 }
