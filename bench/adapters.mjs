@@ -26,11 +26,12 @@ function rowsOf(name, { decode, decodeWithAdapter, swap, eight, eightWithAdapter
 }
 
 export function adapters(models) {
+  const inBrowser = notMeasured("the same in the browser", "createNode takes no adapters yet");
   if (!places.some((place) => existsSync(path.join(root, place)))) {
-    return [notMeasured("decode with an adapter, swap, eight adapters", `the engine has no example ${EXAMPLE} yet`)];
+    return [inBrowser, notMeasured("decode with an adapter, swap, eight adapters", `the engine has no example ${EXAMPLE} yet`)];
   }
   const rows = [];
-  const figures = [];
+  const figures = [inBrowser];
   for (const model of models) {
     try {
       const text = example(EXAMPLE, [path.join(modelsRoot, model.file)]);

@@ -1,5 +1,5 @@
 // target/bench/results.json: every section with the commit, the time and the load it was measured
-// under. Running one section replaces that section only.
+// under. Running a part replaces what it measured, and keeps what it measured of other files before.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -27,6 +27,16 @@ export function printLoad(when) {
   console.log(`  load average ${when}: ${load().join(" ")}${busy}`);
 }
 
+const subject = ({ model, threads }) => `${model} ${threads}`;
+
+/** Figures of files, each with when it was made; those of other files stay. */
+function merged(before, figures, made) {
+  if (!Array.isArray(figures)) return figures;
+  const measured = new Set(figures.map(subject));
+  const kept = Array.isArray(before) ? before.filter((it) => it.model && !measured.has(subject(it))) : [];
+  return [...kept, ...figures.map((it) => ({ ...it, ...made }))];
+}
+
 /** Measures a section and keeps what it returns. */
 export async function section(name, title, measure) {
   console.log(`\n${title}`);
@@ -35,12 +45,11 @@ export async function section(name, title, measure) {
   const since = Date.now();
   const figures = await measure();
   const known = { machine: machine(), sections: sections() };
+  const made = { commit: output("git", ["rev-parse", "--short", "HEAD"]), when: new Date().toISOString(), load: { before, after: load() } };
   known.sections[name] = {
-    commit: output("git", ["rev-parse", "--short", "HEAD"]),
-    when: new Date().toISOString(),
+    ...made,
     seconds: Math.round((Date.now() - since) / 1000),
-    load: { before, after: load() },
-    figures,
+    figures: merged(known.sections[name]?.figures, figures, made),
   };
   mkdirSync(benchRoot, { recursive: true });
   writeFileSync(file, `${JSON.stringify(known, null, 1)}\n`);

@@ -7,6 +7,7 @@ import { buildRelay, buildSite } from "./build.mjs";
 import * as prepare from "../bench/prepare.mjs";
 import { section } from "../bench/results.mjs";
 import { startServers } from "../bench/server.mjs";
+import { kernels } from "../bench/wasm.mjs";
 
 const SHAPES = ["smollm2-135m", "qwen2.5-0.5b"];
 const MIXES = ["q4_0", "q8_0", "q4_k_m"];
@@ -35,15 +36,15 @@ const PARTS = {
     models: true,
     run: async ({ models, settings }) => (await import("../bench/native.mjs")).native(models, settings),
   },
-  roofline: {
-    title: "What one thread of WebAssembly can do here at most",
-    probes: true,
-    run: async ({ servers }) => (await import("../bench/roofline.mjs")).roofline(servers),
-  },
   cpu: {
     title: "CPU: tokens per second in the browser, beside wllama",
     site: true, models: true, packages: true,
     run: async ({ servers, models, settings }) => (await import("../bench/cpu.mjs")).cpu(servers, models, settings),
+  },
+  roofline: {
+    title: "What WebAssembly can do here at most, and the share that decode reached",
+    models: true, probes: true, kernels: true,
+    run: async ({ servers, models }) => (await import("../bench/roofline.mjs")).roofline(servers, models),
   },
   load: {
     title: "From the browser's storage to the first token, and peak memory of the tab",
@@ -52,8 +53,8 @@ const PARTS = {
   },
   gpu: {
     title: "WebGPU: one matrix of 4-bit weights, beside onnxruntime-web",
-    packages: true,
-    run: async ({ servers, settings }) => (await import("../bench/gpu.mjs")).gpu(servers, settings),
+    site: true, models: true, packages: true, kernels: true,
+    run: async ({ servers, models, settings }) => (await import("../bench/gpu.mjs")).gpu(servers, models, settings),
   },
   adapters: {
     title: "Adapters",
@@ -93,6 +94,7 @@ async function prepared(parts) {
   }
   if (needs("packages")) await prepare.packages();
   if (needs("probes")) await prepare.probes();
+  if (needs("kernels")) await kernels();
   return needs("models") ? prepare.models(values.shape, values.mix) : [];
 }
 

@@ -7,7 +7,7 @@ import { findBrowser, findDriver, setUp, setUpTests } from "./tools.mjs";
 import { buildSite } from "./build.mjs";
 
 const wasm = ["--target", "wasm32-unknown-unknown"];
-const edges = ["-p", "thrum-node-wasm", "-p", "thrum-ui"];
+const edges = ["-p", "thrum-node-wasm", "-p", "thrum-ui", "-p", "thrum-bench"];
 
 /** One check: always run, and a failure says how to run it alone. */
 const check = (title, usually, command, args, env = {}) =>

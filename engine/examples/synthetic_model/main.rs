@@ -12,6 +12,7 @@ mod mix;
 mod shapes;
 mod vocabulary;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -94,14 +95,29 @@ fn header(shape: &Shape, mix: Mix, tensors: &[TensorSpec], formats: &[BlockForma
     writer.finish_with_offsets(&offsets)
 }
 
-/// What decoding one token takes at least, as JSON.
+/// What decoding one token takes at least, as JSON: multiplications, bytes to be read, and how many
+/// matrices there are of each kind.
 fn sizes(shape: &Shape, mix: Mix) -> String {
     let (mut macs, mut matrix_bytes) = (0, 0);
+    let mut kinds: BTreeMap<(u32, usize, usize), usize> = BTreeMap::new();
     for tensor in shape.tensors() {
         if matches!(tensor.role, Role::TiedEmbedding | Role::Matrix) {
+            let format = mix.format(shape, &tensor);
             macs += tensor.weights();
-            matrix_bytes += mix.format(shape, &tensor).bytes(tensor.weights());
+            matrix_bytes += format.bytes(tensor.weights());
+            *kinds
+                .entry((format.type_id(), tensor.cols, tensor.rows))
+                .or_default() += 1;
         }
     }
-    format!("{{\"macs\":{macs},\"matrixBytes\":{matrix_bytes}}}\n")
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|((format, cols, rows), count)| {
+            format!("{{\"format\":{format},\"cols\":{cols},\"rows\":{rows},\"count\":{count}}}")
+        })
+        .collect();
+    format!(
+        "{{\"macs\":{macs},\"matrixBytes\":{matrix_bytes},\"matrices\":[{}]}}\n",
+        kinds.join(",")
+    )
 }

@@ -44,7 +44,7 @@ pub(crate) struct TensorSpec {
     pub(crate) role: Role,
     /// Block it belongs to.
     pub(crate) layer: Option<usize>,
-    rows: usize,
+    pub(crate) rows: usize,
     pub(crate) cols: usize,
 }
 
