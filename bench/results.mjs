@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { output } from "../scripts/stages.mjs";
+import { notMeasured } from "./figures.mjs";
 import { benchRoot } from "./places.mjs";
 
 const file = path.join(benchRoot, "results.json");
@@ -27,7 +28,7 @@ export function printLoad(when) {
   console.log(`  load average ${when}: ${load().join(" ")}${busy}`);
 }
 
-const subject = ({ model, threads }) => `${model} ${threads}`;
+const subject = ({ model, threads }) => `${model ?? ""} ${threads ?? ""}`;
 
 /** Figures of files, each with when it was made; those of other files stay. */
 function merged(before, figures, made) {
@@ -43,7 +44,8 @@ export async function section(name, title, measure) {
   printLoad("before");
   const before = load();
   const since = Date.now();
-  const figures = await measure();
+  // A part that fails leaves the other parts their figures.
+  const figures = await measure().catch((error) => [notMeasured(title, error.message)]);
   const known = { machine: machine(), sections: sections() };
   const made = { commit: output("git", ["rev-parse", "--short", "HEAD"]), when: new Date().toISOString(), load: { before, after: load() } };
   known.sections[name] = {

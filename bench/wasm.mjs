@@ -18,7 +18,7 @@ export async function kernels() {
       await run("wasm-bindgen", ["--target", "web", "--out-name", "kernels", "--out-dir", folder,
         path.join(root, "target/wasm32-unknown-unknown/release/thrum_bench.wasm")]);
       const wasm = path.join(folder, "kernels_bg.wasm");
-      await run("wasm-opt", ["-O3", "--all-features", wasm, "-o", wasm]);
+      await run("wasm-opt", ["-O3", wasm, "-o", wasm]);
       stamp("bench-kernels", print);
     },
   });

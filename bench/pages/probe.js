@@ -18,7 +18,7 @@ function best(rounds, units, run) {
 }
 
 export async function probe(rounds) {
-  const { instance } = await WebAssembly.instantiateStreaming(fetch("/probes/probe.wasm"));
+  const { instance } = await WebAssembly.instantiateStreaming(fetch(new URL("/probes/probe.wasm", import.meta.url)));
   const { grow, memory, dot, read } = instance.exports;
   grow(READ / 65_536);
   new Uint8Array(memory.buffer).fill(1);
@@ -31,14 +31,15 @@ export async function probe(rounds) {
 /** Two threads at once: each with its own memory, begun together. */
 export async function probeTwo(rounds) {
   const script = `import { probe } from ${JSON.stringify(new URL("/pages/probe.js", location.href).href)};
-    onmessage = async ({ data }) => postMessage(await probe(data));`;
+    onmessage = ({ data }) => probe(data).then((value) => postMessage({ value }), (error) => postMessage({ error: String(error) }));`;
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   const results = await Promise.all([0, 1].map(() => new Promise((resolve, reject) => {
     const worker = new Worker(url, { type: "module" });
     worker.onerror = (event) => reject(new Error(event.message));
     worker.onmessage = ({ data }) => {
       worker.terminate();
-      resolve(data);
+      if (data.error) reject(new Error(data.error));
+      else resolve(data.value);
     };
     worker.postMessage(rounds);
   })));

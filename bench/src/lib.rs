@@ -3,4 +3,4 @@
 //! Only the bench loads it; nothing that people get is made of it.
 
 #[cfg(target_arch = "wasm32")]
-mod cpu;
+pub mod cpu;
