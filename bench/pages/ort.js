@@ -33,8 +33,7 @@ export async function measure(provider, shape, rounds) {
   const ort = await runtime(provider);
   const tried = [];
   for (const accuracy of ACCURACIES) tried.push(await measureAt(ort, provider, { ...shape, accuracy }, rounds));
-  const [millis] = tried.toSorted((a, b) => median(a) - median(b));
-  return { millis };
+  return tried.toSorted((a, b) => median(a) - median(b))[0];
 }
 
 async function measureAt(ort, provider, shape, rounds) {

@@ -4,5 +4,3 @@
 
 #[cfg(target_arch = "wasm32")]
 pub mod cpu;
-#[cfg(target_arch = "wasm32")]
-pub mod gpu;

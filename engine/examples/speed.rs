@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} layers of {}, {n_tokens} tokens",
         config.n_layers, config.dim
     );
-    report("cpu", n_tokens, CpuModel::new(config, weights).into())?;
+    report("cpu", n_tokens, CpuModel::new(config, weights)?.into())?;
     match pollster::block_on(GpuDevice::request(GpuOptions::default())) {
         Ok(device) => {
             println!("gpu is {}", device.adapter().name);

@@ -230,12 +230,6 @@ impl ModelConfig {
     pub fn is_causal(&self) -> bool {
         self.facts().causal
     }
-
-    /// Bytes of keys and values, in f32, for `context_len` positions.
-    pub fn kv_bytes(&self) -> u64 {
-        let floats = 2 * self.n_layers as u64 * self.context_len as u64 * self.kv_dim() as u64;
-        floats * size_of::<f32>() as u64
-    }
 }
 
 fn n_token_types(metadata: &Metadata) -> Result<usize, GgufError> {

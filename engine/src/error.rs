@@ -2,7 +2,6 @@
 
 use crate::adapter::AdapterError;
 use crate::chat::ChatError;
-use crate::constraint::ConstraintError;
 use crate::gguf::GgufError;
 use crate::tokenizer::TokenizerError;
 
@@ -16,9 +15,6 @@ pub enum EngineError {
     /// The chat template could not be used.
     #[error(transparent)]
     Chat(#[from] ChatError),
-    /// The answer cannot be constrained as asked.
-    #[error(transparent)]
-    Constraint(#[from] ConstraintError),
     /// The tokenizer in the file, or a text, was refused.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -27,6 +27,9 @@ pub struct GenerationParams {
     pub stop: Vec<String>,
     /// Goes on after an end-of-text token, for measuring and comparing.
     pub ignore_eos: bool,
+    /// When the context is full, goes on with this many tokens of the beginning and the newer half
+    /// of the others; none ends the answer there. [`crate::schedule`] does it.
+    pub keep: Option<usize>,
 }
 
 /// A token of the answer.
@@ -90,6 +93,7 @@ pub struct Generation {
     /// The prompt and the answer so far.
     tokens: Vec<u32>,
     n_prompt: usize,
+    context_len: usize,
     /// Where the model keeps what it has read of them; none before the first step.
     sequence: Option<SequenceId>,
     finished: Option<FinishReason>,
@@ -149,11 +153,12 @@ impl Generation {
             text,
             tokens,
             n_prompt,
+            context_len: config.context_len,
             sequence: None,
             finished: None,
         };
         if !resumed.is_empty() {
-            generation.finished = generation.end_after_last(config.context_len);
+            generation.finished = generation.end_after_last();
         }
         Ok(generation)
     }
@@ -171,11 +176,8 @@ impl Generation {
         model: &mut Model,
         tokenizer: &Tokenizer,
     ) -> Result<Step, EngineError> {
-        if let Some(reason) = self.finished {
-            return Ok(Step::Finished(Finish {
-                reason,
-                text: self.text.flush(),
-            }));
+        if let Some(finish) = self.finish() {
+            return Ok(Step::Finished(finish));
         }
         let sequence = match self.sequence {
             Some(sequence) => sequence,
@@ -188,10 +190,20 @@ impl Generation {
         if end < total {
             return Ok(Step::Prefill { done: end, total });
         }
+        self.take(&mut logits, tokenizer)
+    }
+
+    /// Takes the next token from the logits that follow everything there is.
+    ///
+    /// # Errors
+    /// [`EngineError::LogitsNotFinite`]; nothing has changed then.
+    pub fn take(
+        &mut self,
+        logits: &mut [f32], // (vocab_size)
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, EngineError> {
         let index = self.answer().len();
-        let Choice { id, logprobs } =
-            self.sampler
-                .choose(&mut logits, &self.tokens, index, None)?;
+        let Choice { id, logprobs } = self.sampler.choose(logits, &self.tokens, index, None)?;
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
             return Ok(Step::Finished(Finish {
@@ -202,7 +214,7 @@ impl Generation {
         self.tokens.push(id);
         let bytes = tokenizer.piece(id).to_vec();
         let text = self.text.push(&bytes);
-        self.finished = self.end_after_last(model.config().context_len);
+        self.finished = self.end_after_last();
         Ok(Step::Token(TokenEvent {
             index,
             id,
@@ -210,6 +222,34 @@ impl Generation {
             text,
             logprobs,
         }))
+    }
+
+    /// The end of the answer, once there is one.
+    pub fn finish(&mut self) -> Option<Finish> {
+        self.finished.map(|reason| Finish {
+            reason,
+            text: self.text.flush(),
+        })
+    }
+
+    /// Whether the answer has ended.
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// What the answer shall be like.
+    pub fn params(&self) -> &GenerationParams {
+        &self.params
+    }
+
+    /// Tokens that the answer may still have.
+    pub fn tokens_left(&self) -> usize {
+        self.params.max_tokens.saturating_sub(self.answer().len())
+    }
+
+    /// The prompt and the answer so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Gives back what the model keeps of it; a further step reads everything anew.
@@ -234,11 +274,12 @@ impl Generation {
         self.n_prompt
     }
 
-    fn end_after_last(&self, context_len: usize) -> Option<FinishReason> {
+    fn end_after_last(&self) -> Option<FinishReason> {
         if self.text.stopped() {
             return Some(FinishReason::Stop);
         }
-        let full = self.answer().len() >= self.params.max_tokens || self.tokens.len() > context_len;
+        let context_full = self.tokens.len() > self.context_len && self.params.keep.is_none();
+        let full = self.answer().len() >= self.params.max_tokens || context_full;
         full.then_some(FinishReason::Length)
     }
 }

@@ -1,7 +1,9 @@
 //! What running a model takes in memory, said before any of it is taken.
 
 use crate::config::ModelConfig;
+use crate::cpu::panels::panel_bytes;
 use crate::error::EngineError;
+use crate::kv::KvFormat;
 use crate::weights::TensorInfo;
 
 /// tokens; how many a forward pass takes at most. Enough that a weight read once from memory is
@@ -11,7 +13,7 @@ pub const MAX_BATCH: usize = 32;
 /// Bytes that a model needs while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// Weights, in the formats of the file.
+    /// Weights, as the CPU path repacks them.
     pub weight_bytes: u64,
     /// Keys and values for the whole context.
     pub kv_bytes: u64,
@@ -28,8 +30,11 @@ impl MemoryEstimate {
             3 * config.dim + 2 * config.q_dim() + 2 * config.kv_dim() + 2 * config.ffn_dim;
         let floats = MAX_BATCH * per_token + config.vocab_size + config.context_len;
         Self {
-            weight_bytes: tensors.iter().map(TensorInfo::bytes).sum(),
-            kv_bytes: config.kv_bytes(),
+            weight_bytes: tensors
+                .iter()
+                .map(|it| panel_bytes(it.format, it.rows, it.cols))
+                .sum(),
+            kv_bytes: KvFormat::default().position_bytes(config) * config.context_len as u64,
             working_bytes: (floats * size_of::<f32>()) as u64,
             context_len: config.context_len,
         }

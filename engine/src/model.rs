@@ -4,7 +4,7 @@ use crate::config::{ModelConfig, Pooling};
 use crate::cpu::CpuModel;
 use crate::error::EngineError;
 use crate::gpu::GpuModel;
-use crate::pass::{PAGE_LEN, Pass};
+use crate::pass::{AdapterId, PAGE_LEN, Pass};
 use crate::reference::ReferenceModel;
 use crate::sequences::{BatchRow, SequenceId, Sequences};
 
@@ -122,6 +122,18 @@ impl Model {
     /// As [`Sequences::share_prefix`].
     pub fn share_prefix(&mut self, id: SequenceId, len: usize) -> Result<SequenceId, EngineError> {
         self.sequences.share_prefix(id, len)
+    }
+
+    /// Replaces the adapters of a sequence.
+    ///
+    /// # Errors
+    /// As [`Sequences::set_adapters`].
+    pub fn set_adapters(
+        &mut self,
+        id: SequenceId,
+        adapters: Vec<(AdapterId, f32)>,
+    ) -> Result<(), EngineError> {
+        self.sequences.set_adapters(id, adapters)
     }
 
     /// Drops `discard` positions after the first `keep`, both whole pages; what follows moves

@@ -2,8 +2,7 @@
 //!
 //! Every faster path is held against it. Weights are dequantised when it is built; activations,
 //! keys, values and sums are f64, so that its own rounding is out of the question when another
-//! path differs. [`Rounding::Int8`] also rounds what the fast paths round, the input of every
-//! quantised matrix, and nothing else.
+//! path differs. [`Rounding::Int8`] also rounds what the fast paths round, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +19,8 @@ use crate::weights::{Slot, Weights};
 pub enum Rounding {
     /// Nothing.
     Exact,
-    /// Inputs of quantised matrices, to 8 bits in groups of [`GROUP`] that share a scale.
+    /// Inputs of quantised matrices, to 8 bits in groups of [`GROUP`] that share a scale; keys and
+    /// values to f16.
     Int8,
 }
 
@@ -227,8 +227,10 @@ impl ReferenceModel {
             Op::Store { layer } => {
                 for (i, row) in pass.rows.iter().enumerate() {
                     let place = row.place as usize;
-                    self.keys[layer].insert(place, registers[&Register::K][i].clone());
-                    self.values[layer].insert(place, registers[&Register::V][i].clone());
+                    let (k, v) = (&registers[&Register::K][i], &registers[&Register::V][i]);
+                    let (k, v) = (self.cached(k), self.cached(v));
+                    self.keys[layer].insert(place, k);
+                    self.values[layer].insert(place, v);
                 }
             }
             Op::Attend { layer, window } => {
@@ -250,6 +252,15 @@ impl ReferenceModel {
                 }
             }
         }
+    }
+
+    /// Keys or values as they are kept.
+    fn cached(&self, values: &[f64]) -> Vec<f64> {
+        let rounded = |it: &f64| match self.rounding {
+            Rounding::Exact => *it,
+            Rounding::Int8 => half::f16::from_f64(*it).to_f64(),
+        };
+        values.iter().map(rounded).collect()
     }
 
     /// Every query head attends to what its row sees; neighbouring heads share keys and values.
@@ -306,7 +317,7 @@ fn rows_of(registers: &mut Registers, of: Register) -> impl Iterator<Item = &mut
     registers.get_mut(&of).into_iter().flatten()
 }
 
-/// Every group of [`GROUP`] as whole multiples of its largest magnitude / 127: what
+/// Every group of [`GROUP`] as whole multiples of its largest magnitude / 127, halves to even: what
 /// [`crate::cpu`] and [`crate::gpu`] feed to quantised matrices.
 pub fn rounded(x: &[f64]) -> Vec<f64> {
     let mut out = Vec::with_capacity(x.len());
@@ -316,7 +327,7 @@ pub fn rounded(x: &[f64]) -> Vec<f64> {
             .fold(0.0_f32, |max, it| max.max((*it as f32).abs()));
         let scale = largest / 127.0;
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        let round = |it: &f64| f64::from(libm::roundf(*it as f32 * inverse)) * f64::from(scale);
+        let round = |it: &f64| f64::from(libm::rintf(*it as f32 * inverse)) * f64::from(scale);
         out.extend(group.iter().map(round));
     }
     out

@@ -357,6 +357,15 @@ impl Sequences {
         Ok(())
     }
 
+    /// Pages that a sequence takes for `added` more positions.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSequence`].
+    pub fn pages_for(&self, id: SequenceId, added: usize) -> Result<usize, EngineError> {
+        self.get(id)?;
+        Ok(self.pages_needed(id, added))
+    }
+
     /// New pages that a sequence takes for `added` more positions.
     fn pages_needed(&self, id: SequenceId, added: usize) -> usize {
         let Sequence { pages, len, .. } = &self.open[&id];

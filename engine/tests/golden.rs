@@ -20,16 +20,21 @@ use thrum_engine::weights::{WeightStore, Weights};
 /// Twice the 0.0208 measured; PyTorch in f32 is as far from llama.cpp (models/README.md: 0.021).
 const F16_TOLERANCE: f32 = 0.042;
 
-/// logits; llama.cpp rounds activations to 8 bits before it multiplies with Q8_0 weights.
-/// Twice the 0.379 measured; PyTorch in f32 is as far from llama.cpp (models/README.md: 0.38).
-const Q8_0_TOLERANCE: f32 = 0.76;
+/// logits; llama.cpp and the fast path both round activations to 8 bits before they multiply with
+/// Q8_0 weights, but llama.cpp also rounds their scales to f16, which tips codes over.
+/// Twice the 0.402 measured.
+const Q8_0_TOLERANCE: f32 = 0.81;
 
 /// logits; how close llama.cpp's two best may be where another choice is forgiven for Q8_0.
-/// Measured 0.0992 at most, in 37 of 1,664 choices.
-const Q8_0_NEAR_TIE: f32 = 0.15;
+/// Twice the 0.166 measured, in 44 of 1,664 choices.
+const Q8_0_NEAR_TIE: f32 = 0.34;
 
 /// choices of 1,664; twice what was measured.
-const Q8_0_MAX_MISSED: usize = 74;
+const Q8_0_MAX_MISSED: usize = 88;
+
+/// logits; how close the reference's two best may be where the fast path chooses otherwise: a last
+/// bit tips an activation over to its next code, and this small model is steep.
+const TIPPED: f32 = 0.15;
 
 /// positions; the default model's context.
 const POSITIONS: usize = 512;
@@ -154,7 +159,10 @@ impl Agreement {
 
 fn cpu_agreement(kind: &str) -> Agreement {
     let (header, weights) = load(&format!("thrum-demo.{kind}.gguf"));
-    let mut cpu = Model::new(CpuModel::new(header.config, weights), POSITIONS);
+    let mut cpu = Model::new(
+        CpuModel::new(header.config, weights).expect("room"),
+        POSITIONS,
+    );
     let mut agreement = Agreement::default();
     for case in golden(kind) {
         agreement.add(&case, &forced(&mut cpu, &case));
@@ -201,33 +209,43 @@ fn q8_0_logits_are_llama_cpps_and_choices_differ_at_near_ties_only() {
 }
 
 #[test]
-fn greedy_tokens_are_the_references() {
+fn greedy_tokens_are_the_references_but_for_near_ties() {
     for kind in ["f16", "q8_0"] {
         let (header, weights) = load(&format!("thrum-demo.{kind}.gguf"));
-        let reference = ReferenceModel::new(header.config.clone(), &weights, Rounding::Exact);
+        let reference = ReferenceModel::new(header.config.clone(), &weights, Rounding::Int8);
         let mut reference = Model::new(reference, POSITIONS);
-        let mut cpu = Model::new(CpuModel::new(header.config, weights), POSITIONS);
+        let cpu = CpuModel::new(header.config, weights).expect("room");
+        let mut cpu = Model::new(cpu, POSITIONS);
+        let (mut choices, mut missed) = (0, 0);
         for case in golden(kind).into_iter().take(20) {
-            let expected = greedy(&mut reference, &case.tokens);
-            let found = greedy(&mut cpu, &case.tokens);
-            assert_eq!(found, expected, "{kind}: {}", case.text);
+            let (mine, theirs) = (
+                reference.open().expect("room for one"),
+                cpu.open().expect("room for one"),
+            );
+            let mut tokens = case.tokens.clone();
+            for _ in 0..64 {
+                let n = reference.len(mine).expect("it is open");
+                let expected = read_all(&mut reference, mine, &tokens[n..]);
+                let found = read_all(&mut cpu, theirs, &tokens[n..]);
+                let (expected_id, found_id) = (argmax(&expected), argmax(&found));
+                let gap = expected[expected_id as usize] - expected[found_id as usize];
+                assert!(
+                    gap <= if kind == "f16" { 0.0 } else { TIPPED },
+                    "{kind}: {gap}"
+                );
+                choices += 1;
+                missed += usize::from(found_id != expected_id);
+                tokens.push(expected_id);
+            }
+            reference.close(mine);
+            cpu.close(theirs);
         }
+        assert!(missed * 50 < choices, "{kind}: {missed} of {choices}");
     }
 }
 
-/// 64 greedy tokens after `prompt`, which is read in slices.
-fn greedy(model: &mut Model, prompt: &[u32]) -> Vec<u32> {
-    let id = model.open().expect("room for one");
-    let mut logits = Vec::new();
-    for slice in prompt.chunks(MAX_BATCH) {
-        logits = read(model, id, slice);
-    }
-    let mut answer = Vec::new();
-    while answer.len() < 64 {
-        let token = argmax(&logits);
-        logits = read(model, id, &[token]);
-        answer.push(token);
-    }
-    model.close(id);
-    answer
+/// The logits after `tokens`, which are read in slices.
+fn read_all(model: &mut Model, id: SequenceId, tokens: &[u32]) -> Vec<f32> {
+    let slices = tokens.chunks(MAX_BATCH).map(|slice| read(model, id, slice));
+    slices.last().expect("there is a token to read")
 }

@@ -45,6 +45,7 @@ async fn answer(header: &ModelHeader, model: &mut Model, prompt: &[u32], n: usiz
         max_tokens: n,
         stop: Vec::new(),
         ignore_eos: true,
+        keep: None,
     };
     let mut generation =
         Generation::new(model, &header.tokenizer, prompt, &[], params).expect("the prompt fits");
@@ -68,7 +69,7 @@ async fn all_paths_give_the_same_tokens() {
     let config = &header.config;
     let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Int8);
     let mut reference = Model::new(reference, POSITIONS);
-    let mut cpu = Model::new(CpuModel::new(config.clone(), weights), POSITIONS);
+    let mut cpu = Model::new(CpuModel::new(config.clone(), weights).expect("room"), POSITIONS);
     let device = GpuDevice::request(GpuOptions::default())
         .await
         .expect("Chromium has WebGPU");

@@ -110,6 +110,7 @@ fn params(max_tokens: usize, temperature: f32, seed: u64, ignore_eos: bool) -> G
         max_tokens,
         stop: Vec::new(),
         ignore_eos,
+        keep: None,
     }
 }
 

@@ -19,7 +19,6 @@ mod error;
 mod gguf;
 pub mod merge;
 mod names;
-mod packed;
 mod peft;
 mod peft_config;
 mod peft_write;

@@ -1,10 +1,8 @@
-//! The order in which every dot product of the CPU path is summed.
+//! The order in which every dot product of two activations is summed.
 //!
 //! Eight running sums: sum `l` takes the products at `l, l + 8, l + 16, ...`, each multiplied,
 //! rounded and then added (no fused multiply-add). Products left over at the end go to sums 0, 1,
 //! and so on. The sums are folded by [`fold`].
-//! Quantised rows are summed so within each block of 32 without its scale; the block's eight sums
-//! are then multiplied by the scale, rounded and added to the row's.
 
 /// Running sums of a dot product.
 pub const LANES: usize = 8;

@@ -1,18 +1,18 @@
 //! The path that runs in a tab without a GPU: weights stay quantised, several tokens per pass.
 //!
-//! The same maths as [`crate::reference`], in f32. Its results are the same bits on every target
-//! and for every cut of a prompt into batches: each dot product has eight running sums, taken and
-//! folded in the order that [`lanes`] states, whichever kernel computes it.
+//! The same maths as [`crate::reference`] with [`crate::reference::Rounding::Int8`], in f32. Its
+//! results are the same bits on every target and for every cut of a prompt into batches: products
+//! with matrices are summed in the order that [`kernels`] states, all others have eight running
+//! sums, taken and folded as [`lanes`] states.
 
 pub mod activations;
 mod attention;
 mod cache;
-mod elementwise;
 pub mod kernels;
 pub mod lanes;
-mod matmul;
 mod model;
 pub mod panels;
+mod store;
 pub mod vector;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -22,8 +22,8 @@ mod kernel;
 #[path = "kernel_simd128.rs"]
 mod kernel;
 
-pub use matmul::matmul;
 pub use model::CpuModel;
+pub use store::PanelStore;
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,22 @@
-//! Interprets a [`Plan`] on the CPU, with weights quantised as they are in the file.
+//! Interprets a [`Plan`] on the CPU: quantised weights times activations rounded to 8 bits.
 
 use std::collections::BTreeMap;
 
-use super::attention::Attention;
+use super::activations::Activations;
+use super::attention::{Attention, Scratch};
 use super::cache::Cache;
-use super::elementwise;
-use super::kernel;
-use super::matmul::{RowScratch, matmul_with};
+use super::kernels::{Kernels, kernels};
+use super::store::{CpuWeights, repack};
+use super::vector;
+use crate::arch::{Activation, NormKind};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
+use crate::kv::KvFormat;
 use crate::pass::Pass;
 use crate::plan::{Op, Plan, Register};
-use crate::quant::dequantize;
 use crate::rope::Rope;
 use crate::sequences::{PageCopy, PageTurn};
-use crate::weights::{Matrix, Slot, Weights};
+use crate::weights::{Slot, Weights};
 
 /// A model on the CPU.
 #[derive(Debug)]
@@ -22,12 +24,22 @@ pub struct CpuModel {
     config: ModelConfig,
     plan: Plan,
     rope: Option<Rope>,
-    matrices: BTreeMap<Slot, Matrix>,
-    /// Gains and biases, `(cols)` each.
-    vectors: BTreeMap<Slot, Vec<f32>>,
+    weights: CpuWeights,
+    kernels: &'static dyn Kernels,
     cache: Cache,
     registers: Registers,
-    row: RowScratch, // (cols) of the widest matrix
+    inputs: Inputs,
+    scratch: Scratch,
+    /// What a matrix adds, before it is added.
+    sum: Vec<f32>, // (rows, width)
+}
+
+/// The rounded form of a register, kept while matrices read the same one after another.
+#[derive(Debug, Default)]
+struct Inputs {
+    activations: Activations,
+    /// Which register it is of; none once anything but a matrix was computed.
+    of: Option<Register>,
 }
 
 /// The registers of a pass, `(rows, width)` each; they keep their memory between passes.
@@ -58,28 +70,39 @@ impl Registers {
 }
 
 impl CpuModel {
+    /// A model with an empty cache, of weights that are in memory already.
+    ///
+    /// # Errors
+    /// [`EngineError::MatrixShape`] or [`EngineError::OutOfMemory`].
+    pub fn new(config: ModelConfig, weights: Weights) -> Result<Self, EngineError> {
+        let weights = repack(&config, weights)?;
+        Ok(Self::over(config, weights))
+    }
+
     /// A model with an empty cache.
-    pub fn new(config: ModelConfig, mut weights: Weights) -> Self {
+    pub(super) fn over(config: ModelConfig, weights: CpuWeights) -> Self {
         let factors = config.rope.as_ref().and_then(|rope| rope.factors);
-        let factors = factors.map_or_else(Vec::new, |slot| weights.floats(slot));
-        let mut matrices = BTreeMap::new();
-        let mut vectors = BTreeMap::new();
-        for slot in Slot::all(&config) {
-            if !slot.is_matrix() {
-                vectors.insert(slot, weights.floats(slot));
-            } else if let Some(matrix) = weights.take(slot) {
-                matrices.insert(slot, matrix);
-            }
-        }
+        let factors = factors.and_then(|slot| weights.vectors.get(&slot));
+        let factors = factors.map_or(&[][..], Vec::as_slice);
         Self {
             plan: Plan::new(&config),
-            rope: Rope::of(&config, &factors),
-            cache: Cache::new(&config),
+            rope: Rope::of(&config, factors),
+            cache: Cache::new(&config, KvFormat::default()),
             registers: Registers::default(),
-            row: RowScratch::default(),
-            matrices,
-            vectors,
+            inputs: Inputs::default(),
+            scratch: Scratch::default(),
+            sum: Vec::new(),
+            kernels: kernels(),
+            weights,
             config,
+        }
+    }
+
+    /// Keeps keys and values as `format`; for a model that has read nothing yet.
+    pub fn with_kv(self, format: KvFormat) -> Self {
+        Self {
+            cache: Cache::new(&self.config, format),
+            ..self
         }
     }
 
@@ -155,13 +178,16 @@ impl CpuModel {
     fn apply(&mut self, op: &Op, pass: &Pass) {
         let config = &self.config;
         let registers = &mut self.registers;
+        if !matches!(op, Op::Linear { .. }) {
+            self.inputs.of = None;
+        }
         match *op {
             Op::EmbedTokens => {
                 let ids = pass.rows.iter().map(|row| row.token as usize);
-                let table = &self.matrices[&Slot::TokenEmbedding];
+                let table = &self.weights.matrices[&Slot::TokenEmbedding];
                 let hidden = registers.resize(Register::Hidden, pass.rows.len() * config.dim);
                 for (x, id) in hidden.chunks_exact_mut(config.dim).zip(ids) {
-                    dequantize(table.format, table.row(id), x);
+                    table.row(id, x);
                     if config.embedding_scale != 1.0 {
                         x.iter_mut().for_each(|it| *it *= config.embedding_scale);
                     }
@@ -172,7 +198,7 @@ impl CpuModel {
                     Op::EmbedPositions => Slot::PositionEmbedding,
                     _ => Slot::TokenTypes,
                 };
-                let table = &self.matrices[&slot];
+                let table = &self.weights.matrices[&slot];
                 let mut row = vec![0.0; config.dim];
                 let hidden = registers.get(Register::Hidden);
                 for (x, at) in hidden.chunks_exact_mut(config.dim).zip(&pass.rows) {
@@ -180,8 +206,8 @@ impl CpuModel {
                         Slot::PositionEmbedding => at.position as usize,
                         _ => 0,
                     };
-                    dequantize(table.format, table.row(id), &mut row);
-                    kernel::add_scaled(x, 1.0, &row);
+                    table.row(id, &mut row);
+                    vector::add(x, &row);
                 }
             }
             Op::Norm {
@@ -193,17 +219,23 @@ impl CpuModel {
             } => {
                 let x = registers.take(from);
                 let out = registers.resize(to, x.len());
-                let gain = &self.vectors[&gain];
-                let bias = bias.map(|bias| &self.vectors[&bias][..]);
-                elementwise::norm(kind, &x, gain, bias, config.norm_eps, out);
+                let gain = &self.weights.vectors[&gain];
+                let bias = bias.map(|bias| &self.weights.vectors[&bias][..]);
+                let rows = x
+                    .chunks_exact(gain.len())
+                    .zip(out.chunks_exact_mut(gain.len()));
+                for (x, out) in rows {
+                    normed(kind, x, gain, bias, config.norm_eps, out);
+                }
                 if from != to {
                     registers.put(from, x);
                 }
             }
             Op::NormHeads { gain, of } => {
-                let gain = &self.vectors[&gain];
-                let x = registers.get(of);
-                elementwise::norm_in_place(x, gain, config.norm_eps);
+                let gain = &self.weights.vectors[&gain];
+                for head in registers.get(of).chunks_exact_mut(gain.len()) {
+                    vector::rms_norm_in_place(head, gain, config.norm_eps);
+                }
             }
             Op::Linear {
                 weight,
@@ -212,24 +244,30 @@ impl CpuModel {
                 to,
                 add,
             } => {
-                let matrix = &self.matrices[&weight];
-                let x = registers.take(from);
-                let floats = x.len() / matrix.cols * matrix.rows;
-                if add {
-                    let mut out = vec![0.0; floats];
-                    matmul_with(&mut self.row, matrix, &x, &mut out);
-                    kernel::add_scaled(registers.get(to), 1.0, &out);
-                } else {
-                    let out = registers.resize(to, floats);
-                    matmul_with(&mut self.row, matrix, &x, out);
+                let matrix = &self.weights.matrices[&weight];
+                if self.inputs.of != Some(from) {
+                    let x = registers.get(from);
+                    self.inputs.activations.set(x, matrix.cols());
+                    self.inputs.of = Some(from);
                 }
+                let floats = self.inputs.activations.tokens() * matrix.rows();
+                let out = match add {
+                    true => {
+                        self.sum.resize(floats, 0.0);
+                        &mut self.sum
+                    }
+                    false => registers.resize(to, floats),
+                };
+                self.kernels.matmul(matrix, &self.inputs.activations, out);
                 if let Some(bias) = bias {
-                    let bias = &self.vectors[&bias];
-                    for y in registers.get(to).chunks_exact_mut(matrix.rows) {
-                        kernel::add_scaled(y, 1.0, bias);
+                    let bias = &self.weights.vectors[&bias];
+                    for y in out.chunks_exact_mut(matrix.rows()) {
+                        vector::add(y, bias);
                     }
                 }
-                registers.put(from, x);
+                if add {
+                    vector::add(registers.get(to), &self.sum);
+                }
             }
             Op::Rotate { local } => {
                 let Some(rope) = &self.rope else { return };
@@ -259,20 +297,48 @@ impl CpuModel {
                     window,
                     cache: &self.cache,
                 };
-                attention.apply(&q, mixed);
+                attention.apply(&q, mixed, &mut self.scratch);
                 registers.put(Register::Q, q);
             }
             Op::Activate(activation) => {
-                let up = registers.take(Register::Up);
-                let up = elementwise::activate(activation, registers.get(Register::Gate), up);
+                let mut up = registers.take(Register::Up);
+                match activation {
+                    Activation::GeluErf => vector::gelu_erf(&mut up),
+                    Activation::GeluTanhGated => {
+                        vector::gelu_tanh_mul(registers.get(Register::Gate), &up);
+                    }
+                    Activation::SiluGated => vector::silu_mul(registers.get(Register::Gate), &up),
+                }
                 registers.put(Register::Up, up);
             }
             Op::Add { from, to } => {
                 let y = registers.take(from);
-                kernel::add_scaled(registers.get(to), 1.0, &y);
+                vector::add(registers.get(to), &y);
                 registers.put(from, y);
             }
-            Op::CapLogits { cap } => elementwise::cap(registers.get(Register::Logits), cap),
+            Op::CapLogits { cap } => vector::soft_cap(registers.get(Register::Logits), cap),
+        }
+    }
+}
+
+/// One row, normed; without a bias [`NormKind::Layer`] adds nothing.
+fn normed(
+    kind: NormKind,
+    x: &[f32],
+    gain: &[f32],
+    bias: Option<&[f32]>,
+    eps: f32,
+    out: &mut [f32],
+) {
+    match (kind, bias) {
+        (NormKind::Rms, None) => vector::rms_norm(x, gain, eps, out),
+        (NormKind::Rms, Some(bias)) => {
+            vector::rms_norm(x, gain, eps, out);
+            vector::add(out, bias);
+        }
+        (NormKind::Layer, Some(bias)) => vector::layer_norm(x, gain, bias, eps, out),
+        (NormKind::Layer, None) => {
+            vector::layer_norm(x, gain, &vec![0.0; gain.len()], eps, out);
         }
     }
 }

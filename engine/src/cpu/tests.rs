@@ -5,15 +5,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::ModelConfig;
 use crate::arch::{Architecture, TABLE};
+use crate::kv::KvFormat;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
-use crate::quant::{Format, dequantize, quantize};
+use crate::quant::Format;
 use crate::reference::{ReferenceModel, Rounding};
 use crate::sequences::{BatchRow, SequenceId};
 use crate::synthetic::{Random, SyntheticModel};
-use crate::weights::{Matrix, Weights};
-
-const FORMATS: [Format; 4] = [Format::F32, Format::F16, Format::Q4_0, Format::Q8_0];
+use crate::weights::Weights;
 
 fn load(spec: &SyntheticModel) -> (ModelConfig, Weights) {
     let (header, weights) = spec.load();
@@ -22,16 +21,16 @@ fn load(spec: &SyntheticModel) -> (ModelConfig, Weights) {
 
 fn both(spec: &SyntheticModel) -> (Model, Model) {
     let (config, weights) = load(spec);
-    let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Exact);
+    let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Int8);
     (
         Model::new(reference, 1_024),
-        Model::new(CpuModel::new(config, weights), 1_024),
+        Model::new(CpuModel::new(config, weights).expect("room"), 1_024),
     )
 }
 
 fn cpu(spec: &SyntheticModel) -> Model {
     let (config, weights) = load(spec);
-    Model::new(CpuModel::new(config, weights), 1_024)
+    Model::new(CpuModel::new(config, weights).expect("room"), 1_024)
 }
 
 fn tokens(n: usize, vocab_size: usize, seed: u64) -> Vec<u32> {
@@ -84,19 +83,28 @@ fn distance(found: &[f32], expected: &[f32]) -> f64 {
     norm(pairs) / norm(expected.iter().map(|it| f64::from(*it))).max(1e-30)
 }
 
+/// f32 sums of a few hundred terms through a few layers are a few units in the last place apart.
+/// Now and then such a difference tips a key or a value over to the next f16, 2^-11 of it away, or
+/// an activation to the next of its 255 codes, which moves what follows by some thousandths.
 fn assert_near(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
     assert_eq!(found.len(), expected.len());
-    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let distance = distance(found, expected);
-        // f32 sums of a hundred terms through two layers: a few units in the last place.
-        assert!(distance < 2e-5, "{what} at {at}: {distance:e}");
-    }
+    let pairs = found.iter().zip(expected);
+    let mut distances: Vec<f64> = pairs.map(|(a, b)| distance(a, b)).collect();
+    distances.sort_by(f64::total_cmp);
+    let (median, worst) = (
+        distances[distances.len() / 2],
+        distances[distances.len() - 1],
+    );
+    assert!(median < 1e-3, "{what}: {distances:?}");
+    assert!(worst < 2e-2, "{what}: {distances:?}");
 }
 
 #[test]
 fn logits_are_the_references_in_every_format() {
-    for (n, format) in FORMATS.into_iter().enumerate() {
+    for (n, format) in Format::ALL.into_iter().enumerate() {
         let spec = SyntheticModel {
+            dim: 256,
+            ffn_dim: 256,
             format,
             seed: n as u64,
             tied_output: n % 2 == 0,
@@ -128,6 +136,24 @@ fn logits_are_the_references_in_every_architecture() {
 }
 
 #[test]
+fn keys_and_values_in_bytes_are_near_those_in_f16() {
+    let (config, weights) = load(&SyntheticModel::SMALL);
+    let half = CpuModel::new(config.clone(), weights.clone()).expect("room");
+    let bytes = CpuModel::new(config, weights)
+        .expect("room")
+        .with_kv(KvFormat::Q8);
+    let tokens = tokens(70, 320, 5);
+    let expected = run_anew(&mut Model::new(half, 1_024), &tokens, 9);
+    let found = run_anew(&mut Model::new(bytes, 1_024), &tokens, 9);
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let distance = distance(found, expected);
+        // A code is off by half of 1/127 of the largest of its group: some hundredths at most,
+        // and never nothing, or bytes were not kept.
+        assert!(distance > 0.0 && distance < 0.05, "at {at}: {distance}");
+    }
+}
+
+#[test]
 fn an_encoder_embeds_a_text_and_refuses_to_continue_one() {
     let spec = SyntheticModel {
         architecture: Architecture::Bert,
@@ -146,8 +172,10 @@ fn an_encoder_embeds_a_text_and_refuses_to_continue_one() {
 
 #[test]
 fn batches_do_not_change_a_bit() {
-    for format in FORMATS {
+    for format in Format::ALL {
         let mut model = cpu(&SyntheticModel {
+            dim: 256,
+            ffn_dim: 256,
             format,
             ..SyntheticModel::SMALL
         });
@@ -235,71 +263,7 @@ fn going_back_forgets_what_came_after() {
     assert_eq!(model.len(id), Ok(3));
 }
 
-/// The order of sums that [`lanes`] states, written out with one index.
-fn dot_in_order(matrix: &Matrix, row: usize, x: &[f32]) -> f32 {
-    let block_len = matrix.format.block_len();
-    let mut sums = [0.0_f32; lanes::LANES];
-    if block_len == 1 {
-        let mut weights = vec![0.0; matrix.cols];
-        dequantize(matrix.format, matrix.row(row), &mut weights);
-        for (i, (weight, x)) in weights.iter().zip(x).enumerate() {
-            sums[i % lanes::LANES] += weight * x;
-        }
-        return lanes::fold(sums);
-    }
-    for (block, x) in matrix
-        .row(row)
-        .chunks(matrix.format.block_bytes())
-        .zip(x.chunks(block_len))
-    {
-        // With the scale replaced by 1, dequantising gives the integers.
-        let unit = [&half::f16::ONE.to_le_bytes(), &block[2..]].concat();
-        let mut q = vec![0.0; block_len];
-        dequantize(matrix.format, &unit, &mut q);
-        let mut block_sums = [0.0_f32; lanes::LANES];
-        for (i, (q, x)) in q.iter().zip(x).enumerate() {
-            block_sums[i % lanes::LANES] += q * x;
-        }
-        let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
-        for (sum, block_sum) in sums.iter_mut().zip(block_sums) {
-            *sum += scale * block_sum;
-        }
-    }
-    lanes::fold(sums)
-}
-
 proptest! {
-    #[test]
-    fn products_are_summed_in_the_stated_order(
-        rows in 1_usize..7, blocks in 1_usize..5, tail in 0_usize..9, n in 1_usize..5, seed in any::<u64>()
-    ) {
-        let mut random = Random(seed);
-        for format in FORMATS {
-            let cols = if format.block_len() == 1 { blocks * 8 + tail } else { blocks * 32 };
-            let weights: Vec<f32> = (0..rows * cols).map(|_| random.symmetric()).collect();
-            let matrix = Matrix { format, rows, cols, bytes: quantize(format, &weights) };
-            let x: Vec<f32> = (0..n * cols).map(|_| random.symmetric()).collect();
-            let mut found = vec![0.0; n * rows];
-            matmul(&matrix, &x, &mut found);
-            let mut dequantized = vec![0.0; rows * cols];
-            dequantize(format, &matrix.bytes, &mut dequantized);
-            for token in 0..n {
-                let x = &x[token * cols..(token + 1) * cols];
-                for row in 0..rows {
-                    let found = found[token * rows + row];
-                    prop_assert_eq!(found.to_bits(), dot_in_order(&matrix, row, x).to_bits());
-                    let weights = &dequantized[row * cols..(row + 1) * cols];
-                    let products = weights.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x));
-                    let size: f64 = products.clone().map(f64::abs).sum();
-                    let exact: f64 = products.sum();
-                    // At most cols + 2 roundings, each of half a unit in the last place.
-                    let bound = (cols + 2) as f64 * f64::from(f32::EPSILON) * size + 1e-30;
-                    prop_assert!((f64::from(found) - exact).abs() <= bound);
-                }
-            }
-        }
-    }
-
     #[test]
     fn random_shapes_are_the_references(
         kv_heads in 1_usize..3, group in 1_usize..4, half_head in 1_usize..6,
@@ -317,7 +281,7 @@ proptest! {
         let found = run_anew(&mut cpu, &tokens, n_tokens);
         for (found, expected) in found.iter().zip(&expected) {
             let distance = distance(found, expected);
-            prop_assert!(distance < 2e-5, "{distance:e}");
+            prop_assert!(distance < 2e-3, "{distance:e}");
         }
     }
 }

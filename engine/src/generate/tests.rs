@@ -16,7 +16,7 @@ fn sampled() -> SamplerParams {
 
 fn load(spec: &SyntheticModel) -> (Model, Tokenizer) {
     let (header, weights) = spec.load();
-    let model = Model::new(CpuModel::new(header.config, weights), 1_024);
+    let model = Model::new(CpuModel::new(header.config, weights).expect("room"), 1_024);
     (model, header.tokenizer)
 }
 
@@ -26,6 +26,7 @@ fn params(max_tokens: usize) -> GenerationParams {
         max_tokens,
         stop: Vec::new(),
         ignore_eos: true,
+        keep: None,
     }
 }
 

@@ -607,7 +607,7 @@ fn says_what_does_not_fit() {
             ..
         }) => {
             // Two planes, one layer, 16 positions of 16 channels in f32.
-            assert_eq!(kv_bytes, 2 * 16 * 16 * 4);
+            assert_eq!(kv_bytes, 2 * 16 * 16 * 2);
             assert!(needed_bytes > kv_bytes);
         }
         other => panic!("{other:?}"),

@@ -90,7 +90,13 @@ impl Tuning {
             return Ok(());
         }
         shapes.sort_by_key(|(_, shape)| (shape.is_many, u64::MAX - shape.weights));
-        let mut trials = Trials::new(device, clock);
+        let mut trials = Trials {
+            device,
+            clock,
+            kernels: Kernels::default(),
+            uniforms: Uniforms::default(),
+            readback: Readback::new(),
+        };
         let start = clock();
         for (key, shape) in shapes {
             if clock() - start > BUDGET_MS {
@@ -195,15 +201,14 @@ fn possible(device: &GpuDevice, w: &GpuTensor, gate: Gate, is_many: bool, exact:
     possible
 }
 
-pub(super) struct Shape<'a> {
-    pub(super) tensor: &'a GpuTensor,
-    pub(super) is_many: bool,
+struct Shape<'a> {
+    tensor: &'a GpuTensor,
+    is_many: bool,
     /// Of all tensors of this shape.
-    pub(super) weights: u64,
+    weights: u64,
 }
 
-/// What trying takes.
-pub(super) struct Trials<'a> {
+struct Trials<'a> {
     device: &'a GpuDevice,
     clock: &'a Clock<'a>,
     kernels: Kernels,
@@ -211,20 +216,10 @@ pub(super) struct Trials<'a> {
     readback: Readback,
 }
 
-impl<'a> Trials<'a> {
-    pub(super) fn new(device: &'a GpuDevice, clock: &'a Clock<'a>) -> Self {
-        Self {
-            device,
-            clock,
-            kernels: Kernels::default(),
-            uniforms: Uniforms::default(),
-            readback: Readback::new(),
-        }
-    }
-
+impl Trials<'_> {
     /// The way that took the least time and agreed with the plainest one; none when there was no
     /// time to compare.
-    pub(super) async fn fastest(
+    async fn fastest(
         &mut self,
         shape: &Shape<'_>,
         exact: bool,
@@ -262,7 +257,7 @@ impl<'a> Trials<'a> {
         Ok(best.map(|(way, _)| way))
     }
 
-    pub(super) fn dispatches(&mut self, way: Way, w: &GpuTensor, room: &Room) -> Vec<Dispatch> {
+    fn dispatches(&mut self, way: Way, w: &GpuTensor, room: &Room) -> Vec<Dispatch> {
         let mut steps = Vec::new();
         let mut x = &room.x;
         if way.is_packed {
@@ -306,7 +301,7 @@ impl<'a> Trials<'a> {
     }
 
     /// Milliseconds for `repeats` runs, and the first sums.
-    pub(super) async fn run(
+    async fn run(
         &mut self,
         dispatches: &[Dispatch],
         room: &Room,
@@ -333,24 +328,20 @@ impl<'a> Trials<'a> {
 }
 
 /// Buffers to try in.
-pub(super) struct Room {
-    pub(super) x: wgpu::Buffer,
+struct Room {
+    x: wgpu::Buffer,
     packed: wgpu::Buffer,
     y: wgpu::Buffer,
     batch: wgpu::Buffer,
     /// Sums that are looked at.
-    pub(super) compared: usize,
+    compared: usize,
 }
 
 /// sums; enough to see that a kernel is wrong.
 const COMPARED: usize = 256;
 
 impl Room {
-    pub(super) fn new(
-        device: &GpuDevice,
-        w: &GpuTensor,
-        tokens: usize,
-    ) -> Result<Self, EngineError> {
+    fn new(device: &GpuDevice, w: &GpuTensor, tokens: usize) -> Result<Self, EngineError> {
         let floats = (tokens * w.cols) as u64;
         let x = device.storage("a trial's input", 4 * floats)?;
         // Anything without zeros and without a pattern that a kernel could miss.

@@ -108,6 +108,7 @@ impl Answer {
             max_tokens: prompt.max_new_tokens as usize,
             stop: prompt.stop.clone(),
             ignore_eos: prompt.sampling.ignore_eos,
+            keep: None,
         };
         let tokens = language.tokens(&prompt.input)?;
         let generation = Generation::new(

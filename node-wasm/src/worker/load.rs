@@ -15,13 +15,12 @@ use super::jobs;
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, Stage};
 use sha2::{Digest as _, Sha256};
-use thrum_engine::cpu::CpuModel;
+use thrum_engine::cpu::PanelStore;
 use thrum_engine::error::EngineError;
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions, WeightSink};
 use thrum_engine::gpu::{GpuDevice, GpuUpload};
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::Model;
-use thrum_engine::weights::WeightStore;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::view::LogLevel;
 use web_sys::Blob;
@@ -316,13 +315,13 @@ struct GpuTarget {
 
 /// Where weights go.
 enum Target {
-    Cpu(WeightStore),
+    Cpu(PanelStore),
     Gpu(Box<GpuTarget>),
 }
 
 impl Target {
     fn cpu() -> Self {
-        Self::Cpu(WeightStore::default())
+        Self::Cpu(PanelStore::default())
     }
 
     fn gpu(device: &GpuDevice) -> Self {
@@ -363,7 +362,7 @@ impl Target {
         let sessions = jobs::sessions(&header.memory, !self.is_cpu(), available_bytes);
         let positions = sessions * config.context_len;
         Ok(match self {
-            Self::Cpu(store) => Model::new(CpuModel::new(config, store.into_weights()?), positions),
+            Self::Cpu(store) => Model::new(store.into_model()?, positions),
             Self::Gpu(gpu) => Model::new(gpu.upload.into_model().await?, positions),
         })
     }
