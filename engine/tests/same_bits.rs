@@ -4,11 +4,17 @@
 //! `--target wasm32-unknown-unknown` (in Node, through wasm-bindgen-test-runner). A digest that
 //! changes is a change of arithmetic, and every peer's answers change with it.
 
+use std::collections::BTreeMap;
+
 use futures::FutureExt as _;
+use thrum_engine::adapter::apply::CpuAdapters;
+use thrum_engine::adapter::{Adapter, LoraPair};
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::model::Model;
+use thrum_engine::pass::AdapterId;
 use thrum_engine::quant::Format;
 use thrum_engine::synthetic::{Random, SyntheticModel};
+use thrum_engine::weights::Slot;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 /// A digest of every bit of the logits after each batch, for a format and two shapes.
@@ -62,4 +68,42 @@ fn logits_are_the_same_bits_everywhere() {
         0xe098_c107_0e84_2fbe,
     ];
     assert_eq!(digests, expected);
+}
+
+/// Adapters of several ranks and odd sizes, in F32 and in BF16, stacked on three rows.
+#[wasm_bindgen_test(unsupported = test)]
+fn adapters_add_the_same_bits_everywhere() {
+    let mut digest = FNV_OFFSET;
+    let mut random = Random(7);
+    for (rows, cols) in [(64, 96), (37, 61), (3, 5)] {
+        let mut adapters = CpuAdapters::default();
+        for (id, rank) in [1, 8, 11, 64].into_iter().enumerate() {
+            // Numbers of few bits are numbers of BF16.
+            let keep = if id % 2 == 0 { u32::MAX } else { 0xffff_0000 };
+            let mut numbers = |n: usize| {
+                let number = |_| f32::from_bits(random.symmetric().to_bits() & keep);
+                (0..n).map(number).collect::<Vec<f32>>()
+            };
+            let (a, b) = (numbers(rank * cols), numbers(rows * rank));
+            let scale = 0.3;
+            let pair = LoraPair { rank, scale, a, b };
+            let pairs = BTreeMap::from([(Slot::Output, pair)]);
+            let adapter = Adapter {
+                name: String::new(),
+                rank,
+                pairs,
+            };
+            adapters.insert(AdapterId(id as u32), &adapter);
+        }
+        let stack: Vec<_> = (0..4)
+            .map(|id| (AdapterId(id), 0.5 + id as f32 / 3.0))
+            .collect();
+        let x: Vec<f32> = (0..3 * cols).map(|_| random.symmetric()).collect();
+        let mut y: Vec<f32> = (0..3 * rows).map(|_| random.symmetric()).collect();
+        adapters.add(Slot::Output, &[&stack, &stack[1..3], &[]], &x, &mut y);
+        for y in y {
+            digest = (digest ^ u64::from(y.to_bits())).wrapping_mul(FNV_PRIME);
+        }
+    }
+    assert_eq!(digest, 0xa491_7c25_94f1_afc9);
 }

@@ -14,13 +14,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Adapter, LoraPair, kernel};
+use super::packed::{PackedHalf, down, up};
+use super::{Adapter, LoraPair};
 use crate::cpu::lanes::LANES;
 use crate::pass::AdapterId;
 use crate::weights::Slot;
-
-/// ranks side by side: eight vectors of running sums, which leaves room in 16 registers.
-const GROUP: usize = 4;
 
 /// Adapters in the form that the CPU reads, by id.
 #[derive(Debug, Default)]
@@ -42,10 +40,8 @@ pub struct PackedPair {
     cols: usize,
     rank: usize,
     scale: f32,
-    /// For each group of ranks: `(cols / 8, ranks of the group, 8)`, zeros after the last column.
-    a: Vec<[f32; LANES]>,
-    /// For each group of ranks: `(rows / 8, ranks of the group, 8)`, zeros after the last row.
-    b: Vec<[f32; LANES]>,
+    a: PackedHalf, // (rank, cols)
+    b: PackedHalf, // (rank, rows)
 }
 
 /// What is written over by every product.
@@ -133,8 +129,8 @@ impl PackedAdapter {
 
     /// Bytes of all pairs.
     pub fn bytes(&self) -> u64 {
-        let vectors = self.pairs.values().map(|pair| pair.a.len() + pair.b.len());
-        (vectors.sum::<usize>() * LANES * size_of::<f32>()) as u64
+        let bytes = |pair: &PackedPair| (pair.a.bytes() + pair.b.bytes()) as u64;
+        self.pairs.values().map(bytes).sum()
     }
 }
 
@@ -148,8 +144,8 @@ impl PackedPair {
             cols,
             rank,
             scale,
-            a: packed(rank, cols, |k, col| pair.a[k * cols + col]),
-            b: packed(rank, rows, |k, row| pair.b[row * rank + k]),
+            a: PackedHalf::new(rank, cols, |k, col| pair.a[k * cols + col]),
+            b: PackedHalf::new(rank, rows, |k, row| pair.b[row * rank + k]),
         }
     }
 
@@ -180,23 +176,11 @@ impl PackedPair {
             padded.push(last);
             padded
         };
-        let factor = factor * self.scale;
-        let groups = self.a.chunks(x.len() * GROUP);
-        for (a, t) in groups.zip(t.chunks_mut(GROUP)) {
-            down(a, x, t);
-            t.iter_mut().for_each(|t| *t *= factor);
-        }
+        down(&self.a, x, factor * self.scale, t);
         let (whole, rest) = y.as_chunks_mut::<LANES>();
         let mut last = [0.0; LANES];
         last[..rest.len()].copy_from_slice(rest);
-        let chunks = self.rows.div_ceil(LANES);
-        for (b, t) in self.b.chunks(chunks * GROUP).zip(t.chunks(GROUP)) {
-            let (b, b_last) = b.split_at(whole.len() * t.len());
-            up(b, t, whole);
-            if !rest.is_empty() {
-                up(b_last, t, std::slice::from_mut(&mut last));
-            }
-        }
+        up(&self.b, t, whole, (!rest.is_empty()).then_some(&mut last));
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
@@ -207,54 +191,6 @@ impl std::fmt::Debug for PackedPair {
             rows, cols, rank, ..
         } = self;
         write!(f, "PackedPair({rows} x {cols}, rank {rank})")
-    }
-}
-
-/// `n` numbers of each rank, eight at a time, groups of ranks side by side.
-fn packed(rank: usize, n: usize, number: impl Fn(usize, usize) -> f32) -> Vec<[f32; LANES]> {
-    let mut vectors = Vec::with_capacity(rank * n.div_ceil(LANES));
-    for first in (0..rank).step_by(GROUP) {
-        for start in (0..n).step_by(LANES) {
-            for k in first..rank.min(first + GROUP) {
-                let lane = |lane| {
-                    if start + lane < n {
-                        number(k, start + lane)
-                    } else {
-                        0.0
-                    }
-                };
-                vectors.push(std::array::from_fn(lane));
-            }
-        }
-    }
-    vectors
-}
-
-/// `t = A x` for a group of ranks.
-fn down(
-    a: &[[f32; LANES]], // (cols / 8, ranks, 8)
-    x: &[[f32; LANES]], // (cols / 8, 8)
-    t: &mut [f32],      // (ranks)
-) {
-    match t.len() {
-        1 => kernel::down::<1>(a, x, t),
-        2 => kernel::down::<2>(a, x, t),
-        3 => kernel::down::<3>(a, x, t),
-        _ => kernel::down::<GROUP>(a, x, t),
-    }
-}
-
-/// `y += B t` for a group of ranks.
-fn up(
-    b: &[[f32; LANES]],     // (rows / 8, ranks, 8)
-    t: &[f32],              // (ranks)
-    y: &mut [[f32; LANES]], // (rows / 8, 8)
-) {
-    match t.len() {
-        1 => kernel::up::<1>(b, t, y),
-        2 => kernel::up::<2>(b, t, y),
-        3 => kernel::up::<3>(b, t, y),
-        _ => kernel::up::<GROUP>(b, t, y),
     }
 }
 

@@ -2,21 +2,50 @@
 //!
 //! Bit for bit what `kernel_portable.rs` computes.
 
-use std::arch::wasm32::{f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat, v128};
+use std::arch::wasm32::{
+    f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat, u32x4, u32x4_shl, u32x4_splat,
+    v128, v128_and,
+};
 
+use super::packed::Bf16Lanes;
 use crate::cpu::lanes::{LANES, fold};
 
+/// Eight numbers as they lie in memory.
+pub(super) trait Vector: Copy {
+    fn load(&self) -> (v128, v128);
+}
+
+impl Vector for [f32; LANES] {
+    /// Compiles to two loads.
+    fn load(&self) -> (v128, v128) {
+        let [a, b, c, d, e, f, g, h] = *self;
+        (f32x4(a, b, c, d), f32x4(e, f, g, h))
+    }
+}
+
+impl Vector for Bf16Lanes {
+    /// One load, one shift, one mask.
+    fn load(&self) -> (v128, v128) {
+        let [a, b, c, d] = self.0;
+        let both = u32x4(a, b, c, d);
+        (
+            u32x4_shl(both, 16),
+            v128_and(both, u32x4_splat(0xffff_0000)),
+        )
+    }
+}
+
 /// `t_k = a_k x` for `K` ranks, each with eight running sums.
-pub(super) fn down<const K: usize>(
-    a: &[[f32; LANES]], // (cols / 8, K, 8)
+pub(super) fn down<const K: usize, V: Vector>(
+    a: &[V],            // (cols / 8, K, 8)
     x: &[[f32; LANES]], // (cols / 8, 8)
     t: &mut [f32],      // (K)
 ) {
     let mut sums = [(f32x4_splat(0.0), f32x4_splat(0.0)); K];
     for (a, x) in a.as_chunks::<K>().0.iter().zip(x) {
-        let x = load(x);
+        let x = x.load();
         for k in 0..K {
-            sums[k] = add_products(sums[k], load(&a[k]), x);
+            sums[k] = add_products(sums[k], a[k].load(), x);
         }
     }
     for (t, sums) in t.iter_mut().zip(sums) {
@@ -25,8 +54,8 @@ pub(super) fn down<const K: usize>(
 }
 
 /// `y += t_k b_k` for `K` ranks, one after another.
-pub(super) fn up<const K: usize>(
-    b: &[[f32; LANES]],     // (rows / 8, K, 8)
+pub(super) fn up<const K: usize, V: Vector>(
+    b: &[V],                // (rows / 8, K, 8)
     t: &[f32],              // (K)
     y: &mut [[f32; LANES]], // (rows / 8, 8)
 ) {
@@ -35,9 +64,9 @@ pub(super) fn up<const K: usize>(
         *factor = f32x4_splat(*t);
     }
     for (b, y) in b.as_chunks::<K>().0.iter().zip(y) {
-        let mut sums = load(y);
+        let mut sums = y.load();
         for k in 0..K {
-            sums = add_products(sums, load(&b[k]), (factors[k], factors[k]));
+            sums = add_products(sums, b[k].load(), (factors[k], factors[k]));
         }
         *y = store(sums);
     }
@@ -48,12 +77,6 @@ fn add_products(sums: (v128, v128), a: (v128, v128), b: (v128, v128)) -> (v128, 
         f32x4_add(sums.0, f32x4_mul(a.0, b.0)),
         f32x4_add(sums.1, f32x4_mul(a.1, b.1)),
     )
-}
-
-/// Compiles to two loads.
-fn load(x: &[f32; LANES]) -> (v128, v128) {
-    let [a, b, c, d, e, f, g, h] = *x;
-    (f32x4(a, b, c, d), f32x4(e, f, g, h))
 }
 
 /// Compiles to two stores.

@@ -19,6 +19,7 @@ mod error;
 mod gguf;
 pub mod merge;
 mod names;
+mod packed;
 mod peft;
 mod peft_config;
 mod peft_write;

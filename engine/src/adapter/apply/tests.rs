@@ -152,6 +152,43 @@ fn other_slots_and_empty_stacks_are_left_alone() {
 }
 
 #[test]
+fn numbers_of_bf16_take_half_the_bytes_and_give_the_same_bits() {
+    let mut random = Random(9);
+    let wide = pair(&mut random, 37, 61, 7);
+    let short = |numbers: &[f32]| -> Vec<f32> {
+        numbers
+            .iter()
+            .map(|it| half::bf16::from_f32(*it).to_f32())
+            .collect()
+    };
+    let narrow = LoraPair {
+        a: short(&wide.a),
+        b: short(&wide.b),
+        ..wide.clone()
+    };
+    // One number that BF16 does not have keeps a half in F32.
+    let tiny = 1e-30 + f32::EPSILON * 1e-30;
+    let mut spoilt = narrow.clone();
+    spoilt.a.extend([tiny; 61]);
+    spoilt.b = narrow
+        .b
+        .chunks_exact(7)
+        .flat_map(|row| [row, &[0.0]].concat())
+        .collect();
+    spoilt.rank = 8;
+    let packed = PackedPair::new(&narrow);
+    assert_eq!(packed.a.bytes() + packed.b.bytes(), 2 * 7 * (64 + 40));
+    let packed_wide = PackedPair::new(&spoilt);
+    assert_eq!(packed_wide.a.bytes(), 4 * 8 * 64);
+    let x = numbers(&mut random, 61);
+    let before = numbers(&mut random, 37);
+    let [mut y, mut y_wide] = [before.clone(), before];
+    packed.add(0.7, &x, &mut y);
+    packed_wide.add(0.7, &x, &mut y_wide);
+    assert_eq!(y, y_wide);
+}
+
+#[test]
 fn a_packed_adapter_takes_what_its_numbers_take() {
     let pairs = [pair(&mut Random(1), 64, 96, 6)];
     assert_eq!(adapters(&pairs).bytes(), pairs[0].bytes());
