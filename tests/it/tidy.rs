@@ -168,6 +168,7 @@ fn browser_objects_appear_in_the_browser_crates_only() {
         "engine/src/gpu/adapter_web.rs",
         // A second module over the engine's memory is the browser's to instantiate.
         "engine/src/cpu/kernels/relaxed.rs",
+        "engine/tests/kernels_speed_web.rs",
         "engine/tests/kernels_web.rs",
     ]
     .map(|name| root().join(name));
