@@ -3,7 +3,7 @@
 use crate::config::{ModelConfig, Pooling};
 use crate::cpu::CpuModel;
 use crate::error::EngineError;
-use crate::gpu::GpuModel;
+use crate::gpu::{GpuModel, MAX_STEPS};
 use crate::pass::{AdapterId, PAGE_LEN, Pass};
 use crate::reference::ReferenceModel;
 use crate::sequences::{BatchRow, SequenceId, Sequences};
@@ -198,6 +198,88 @@ impl Model {
         self.forward(&rows).await
     }
 
+    /// The `steps` most likely tokens after each of `next`, which is appended to its sequence, as
+    /// are all but the last that is chosen: `(steps, next)` ids, the first of equals where several
+    /// are. On a GPU the CPU waits once for all of them. `next` times `steps` is at most
+    /// [`crate::memory::MAX_BATCH`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`EngineError::LogitsNotFinite`] when a choice cannot be made.
+    ///
+    /// # Panics
+    /// For no steps, or more than [`MAX_STEPS`].
+    ///
+    /// # Cancel safety
+    /// As [`Model::forward`].
+    pub async fn greedy(
+        &mut self,
+        next: &[(SequenceId, u32)],
+        steps: usize,
+    ) -> Result<Vec<u32>, EngineError> {
+        assert!((1..=MAX_STEPS).contains(&steps), "{steps} steps at once");
+        let row = |(sequence, token): &(SequenceId, u32)| BatchRow {
+            sequence: *sequence,
+            token: *token,
+            logits: true,
+        };
+        if !matches!(self.backend, Backend::Gpu(_)) {
+            return self
+                .greedy_steps(next.iter().map(row).collect(), steps)
+                .await;
+        }
+        if !self.config.is_causal() {
+            return Err(self.wrong_task("continue a text"));
+        }
+        // Room for every step; of the rows themselves only the first of each sequence is known.
+        let rows: Vec<BatchRow> = next
+            .iter()
+            .flat_map(|next| std::iter::repeat_n(row(next), steps))
+            .collect();
+        let mut pass = self.begin(&rows)?;
+        pass.rows = pass.rows.into_iter().step_by(steps).collect();
+        pass.wanted = (0..pass.rows.len() as u32).collect();
+        let Backend::Gpu(model) = &mut self.backend else {
+            return Ok(Vec::new());
+        };
+        let ids = model.greedy(&pass, steps).await?;
+        self.sequences.commit(&rows);
+        Ok(ids)
+    }
+
+    /// [`Model::greedy`] with a wait for every step.
+    async fn greedy_steps(
+        &mut self,
+        mut rows: Vec<BatchRow>,
+        steps: usize,
+    ) -> Result<Vec<u32>, EngineError> {
+        let before: Vec<(SequenceId, usize)> = rows
+            .iter()
+            .map(|row| Ok((row.sequence, self.sequences.len(row.sequence)?)))
+            .collect::<Result<_, EngineError>>()?;
+        let mut ids = Vec::with_capacity(rows.len() * steps);
+        for index in 0..steps {
+            let step = match self.forward(&rows).await {
+                Ok(logits) => largest_of_each(&logits, rows.len(), index),
+                Err(error) => Err(error),
+            };
+            match step {
+                Ok(step) => {
+                    rows.iter_mut()
+                        .zip(&step)
+                        .for_each(|(row, id)| row.token = *id);
+                    ids.extend(step);
+                }
+                Err(error) => {
+                    for (id, len) in before {
+                        self.sequences.truncate(id, len)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
     /// One vector for a text, of length 1, `(dim)`.
     ///
     /// # Errors
@@ -259,6 +341,26 @@ impl Backend {
             Self::Reference(model) => model.config(),
         }
     }
+}
+
+/// The column of the largest logit of each row, the first of equals.
+fn largest_of_each(logits: &[f32], rows: usize, index: usize) -> Result<Vec<u32>, EngineError> {
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return Err(EngineError::LogitsNotFinite { index });
+    }
+    let largest = |row: &[f32]| {
+        let mut best = 0;
+        for (at, logit) in row.iter().enumerate() {
+            if *logit > row[best] {
+                best = at;
+            }
+        }
+        best as u32
+    };
+    Ok(logits
+        .chunks_exact(logits.len() / rows)
+        .map(largest)
+        .collect())
 }
 
 /// One vector of length 1 from the hidden states of a text.

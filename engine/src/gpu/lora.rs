@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use thrum_shaders::LORA_MASK;
 
+use crate::adapter::{Adapter, LoraPair};
 use crate::error::EngineError;
 use crate::gpu::bind::{Constants, Sketch, Uniforms};
 use crate::gpu::device::GpuDevice;
@@ -20,22 +21,6 @@ use crate::gpu::tuning::Ways;
 use crate::pass::{AdapterId, Pass};
 use crate::quant::Format;
 use crate::weights::Slot;
-
-/// One adapter's factors for one matrix: `y += scale * B (A x)`.
-#[derive(Debug, Clone, Copy)]
-pub struct LoraFactor<'a> {
-    /// `(rank, cols)`
-    pub a: &'a [f32],
-    /// `(rows, rank)`
-    pub b: &'a [f32],
-    /// At least 1.
-    pub rank: usize,
-    /// On the product.
-    pub scale: f32,
-}
-
-/// One adapter's factors for the matrices it changes.
-pub type LoraFactors<'a> = BTreeMap<Slot, LoraFactor<'a>>;
 
 /// The adapters of a model.
 #[derive(Debug)]
@@ -74,16 +59,16 @@ impl Loras {
     /// [`EngineError::GpuBufferTooLarge`] when the adapter cannot bind a buffer.
     pub(super) fn new(
         device: &GpuDevice,
-        adapters: &[(AdapterId, LoraFactors<'_>)],
+        adapters: &[(AdapterId, &Adapter)],
         shape: impl Fn(Slot) -> (usize, usize),
         max_rows: usize,
     ) -> Result<Self, EngineError> {
         if adapters.is_empty() {
             return Ok(Self::none());
         }
-        let mut by_slot: BTreeMap<Slot, Vec<(usize, &LoraFactor<'_>)>> = BTreeMap::new();
-        for (column, (_, pairs)) in adapters.iter().enumerate() {
-            for (slot, pair) in pairs {
+        let mut by_slot: BTreeMap<Slot, Vec<(usize, &LoraPair)>> = BTreeMap::new();
+        for (column, (_, adapter)) in adapters.iter().enumerate() {
+            for (slot, pair) in &adapter.pairs {
                 by_slot.entry(*slot).or_default().push((column, pair));
             }
         }
@@ -201,7 +186,7 @@ impl Joined {
     fn new(
         device: &GpuDevice,
         slot: Slot,
-        pairs: &[(usize, &LoraFactor<'_>)],
+        pairs: &[(usize, &LoraPair)],
         (rows, cols): (usize, usize),
         max_rows: usize,
     ) -> Result<Self, EngineError> {
@@ -215,7 +200,7 @@ impl Joined {
         let mut first = 0;
         for (column, pair) in pairs {
             let rank = pair.rank;
-            a[first * cols..][..rank * cols].copy_from_slice(pair.a);
+            a[first * cols..][..rank * cols].copy_from_slice(&pair.a);
             for (to, from) in b.chunks_exact_mut(ranks).zip(pair.b.chunks_exact(rank)) {
                 for (to, from) in to[first..].iter_mut().zip(from) {
                     *to = from * pair.scale;

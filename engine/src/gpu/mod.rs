@@ -46,7 +46,6 @@ mod test_device;
 
 pub use cache::CacheFormat;
 pub use device::{AdapterSummary, GpuDevice, GpuOptions};
-pub use lora::{LoraFactor, LoraFactors};
 pub use model::GpuModel;
 pub use pacing::{DutyCycle, dispatches_per_submit};
 pub use space::MAX_STEPS;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::adapter::Adapter;
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gpu::bind::Kernels;
 use crate::gpu::cache::{Cache, CacheFormat};
 use crate::gpu::device::GpuDevice;
-use crate::gpu::lora::{LoraFactors, Loras};
+use crate::gpu::lora::Loras;
 use crate::gpu::page_turn::PageTurner;
 use crate::gpu::program::{Parts, Program};
 use crate::gpu::readback::Readback;
@@ -124,17 +125,17 @@ impl GpuModel {
     }
 
     /// Replaces the adapters that sequences may name by these; the base is not touched. Their
-    /// factors are copied.
+    /// numbers are copied. A sequence that names an adapter which is not among them goes without.
     ///
     /// # Errors
     /// [`EngineError::GpuBufferTooLarge`], and [`EngineError::GpuLost`]. The adapters are as before
     /// then.
     ///
     /// # Panics
-    /// When a factor is not of the shape of its matrix.
+    /// When an adapter was read for another model.
     pub async fn set_adapters(
         &mut self,
-        adapters: &[(AdapterId, LoraFactors<'_>)],
+        adapters: &[(AdapterId, &Adapter)],
     ) -> Result<(), EngineError> {
         self.device.check()?;
         let shape = |slot: Slot| slot.shape(&self.config);

@@ -1,5 +1,8 @@
 //! The whole model on a GPU against the reference: formats, architectures, sequences, adapters.
 
+mod adapters;
+mod sequences;
+
 use std::path::PathBuf;
 
 use super::test_device::{Noise, device};
@@ -7,17 +10,14 @@ use crate::arch::{Architecture, TABLE};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gguf::{GgufReader, ReadOptions, WeightSink};
-use crate::gpu::{
-    CacheFormat, GpuDevice, GpuModel, GpuSettings, GpuUpload, LoraFactor, LoraFactors, Tuning,
-};
+use crate::gpu::{CacheFormat, GpuDevice, GpuModel, GpuSettings, GpuUpload, Tuning};
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
-use crate::pass::{AdapterId, Pass, PassRow, PassSequence};
 use crate::quant::Format;
 use crate::reference::{ReferenceModel, Rounding};
 use crate::sequences::{BatchRow, SequenceId};
 use crate::synthetic::{Mix, SyntheticModel};
-use crate::weights::{LayerSlot, Slot, TensorInfo, WeightStore, Weights};
+use crate::weights::{WeightStore, Weights};
 
 /// Of the largest logit. Both sides hold activations in f32 (2^-24 = 6e-8 each time one is stored)
 /// and the GPU adds in f32 too; 2e-6 was the most seen on llvmpipe over these tests, so that this
@@ -143,273 +143,6 @@ fn packed_activations_and_small_caches_stay_near() {
             let got = gpu.forward(piece, start).expect("tokens are good");
             let want = reference.forward(piece, start).expect("here too");
             assert_close(&got, &want, tolerance);
-        }
-    }
-}
-
-#[test]
-fn many_sequences_share_batches_pages_and_beginnings() {
-    let Some(device) = device() else { return };
-    let file = model(Format::Q8_0).gguf();
-    for cache in [CacheFormat::F32, CacheFormat::Q8] {
-        let settings = GpuSettings {
-            cache: Some(cache),
-            ..exact()
-        };
-        let tolerance = match cache {
-            CacheFormat::F32 => TOLERANCE,
-            CacheFormat::F16 | CacheFormat::Q8 => 0.05,
-        };
-        let mut gpu = on_gpu(&device, &file, settings).model;
-        let mut reference = reference(&file).model;
-        let mut both = |each: &dyn Fn(&mut Model) -> Vec<f32>| {
-            assert_close(&each(&mut gpu), &each(&mut reference), tolerance);
-        };
-        // Both hand out the same names in the same order.
-        let mut names = Model::new(empty_reference(&file), POSITIONS);
-        let open = |names: &mut Model| names.open().expect("room");
-        let (_, a, b) = (open(&mut names), open(&mut names), open(&mut names));
-        both(&|model| {
-            assert_eq!((model.open().ok(), model.open().ok()), (Some(a), Some(b)));
-            Vec::new()
-        });
-        let text = ids(&mut Noise(970), 90);
-        both(&|model| batch(model, &rows(a, &text[..20], &[19])));
-        both(&|model| {
-            let mixed = [
-                rows(b, &text[30..45], &[3, 14]),
-                rows(a, &text[20..30], &[9]),
-            ];
-            batch(model, &mixed.concat())
-        });
-        // A third sequence begins like the first and goes on in a copy of its last page.
-        let c = open(&mut names);
-        both(&|model| {
-            assert_eq!(model.share_prefix(a, 25).ok(), Some(c));
-            let next = [rows(c, &text[50..51], &[0]), rows(a, &text[51..52], &[0])];
-            batch(model, &next.concat())
-        });
-        both(&|model| batch(model, &rows(a, &text[52..84], &[31])));
-        both(&|model| {
-            batch(model, &rows(a, &text[60..89], &[]));
-            model.shift(a, 32, 32).expect("whole pages go");
-            batch(model, &rows(a, &text[89..90], &[0]))
-        });
-        both(&|model| {
-            model.truncate(a, 40).expect("it is longer");
-            batch(model, &rows(a, &text[..2], &[1]))
-        });
-    }
-}
-
-#[test]
-fn several_greedy_tokens_at_once_are_those_one_by_one() {
-    let Some(device) = device() else { return };
-    let file = model(Format::Q8_0).gguf();
-    let mut model = gpu_model(&device, &file, exact());
-    let text = ids(&mut Noise(980), 12);
-    let pages = [vec![3, 1], vec![0, 2]];
-    let fed = |sequence: usize, position: usize, token: u32| PassRow {
-        token,
-        position: position as u32,
-        sequence: sequence as u32,
-        place: pages[sequence][position / 32] * 32 + position as u32 % 32,
-    };
-    let pass = |rows: Vec<PassRow>, wanted: Vec<u32>| Pass {
-        sequences: [0, 1]
-            .map(|at| PassSequence {
-                pages: pages[at].clone(),
-                len: rows
-                    .iter()
-                    .filter(|row| row.sequence == at as u32)
-                    .map(|row| row.position + 1)
-                    .max()
-                    .unwrap_or(0),
-                adapters: Vec::new(),
-            })
-            .into(),
-        rows,
-        wanted,
-    };
-    let prompt: Vec<PassRow> = (0..29)
-        .map(|at| fed(0, at, text[at % 12]))
-        .chain([fed(1, 0, text[5])])
-        .collect();
-    let mut run = |pass: &Pass| pollster::block_on(model.forward(pass)).expect("it is good");
-    run(&pass(prompt, Vec::new()));
-    let mut want = Vec::new();
-    let mut next = [7, 8];
-    for step in 0..8 {
-        let rows = vec![fed(0, 29 + step, next[0]), fed(1, 1 + step, next[1])];
-        let logits = run(&pass(rows, vec![0, 1]));
-        let (first, second) = logits.split_at(logits.len() / 2);
-        next = [argmax(first), argmax(second)];
-        want.extend(next);
-    }
-    let rows = vec![fed(0, 29, 7), fed(1, 1, 8)];
-    let first = pass(rows, vec![0, 1]);
-    for submits in [usize::MAX, 7] {
-        model.set_dispatches_per_submit(submits);
-        let got = pollster::block_on(model.greedy(&first, 8)).expect("it is good");
-        assert_eq!(got, want);
-    }
-}
-
-/// Slot, rank, `(rank, cols)`, `(rows, rank)`.
-type OwnedFactor = (Slot, usize, Vec<f32>, Vec<f32>);
-
-#[test]
-fn adapters_are_what_merged_weights_are() {
-    let Some(device) = device() else { return };
-    let file = model(Format::F32).gguf();
-    let (header, weights) = read(&file);
-    let mut noise = Noise(990);
-    // Two adapters that meet on some matrices, of odd ranks.
-    let slots = [
-        [LayerSlot::AttnQ, LayerSlot::AttnV, LayerSlot::FfnGate],
-        [LayerSlot::AttnV, LayerSlot::AttnOutput, LayerSlot::FfnDown],
-    ];
-    let factors: Vec<Vec<OwnedFactor>> = [5, 2]
-        .into_iter()
-        .zip(slots)
-        .map(|(rank, slots)| {
-            let layers =
-                (0..header.n_layers).flat_map(|layer| slots.map(|slot| Slot::Layer(layer, slot)));
-            let pair = |slot: Slot| {
-                let (rows, cols) = slot.shape(&header);
-                let a = noise.floats(rank * cols, 0.1);
-                (slot, rank, a, noise.floats(rows * rank, 0.1))
-            };
-            layers.map(pair).collect()
-        })
-        .collect();
-    let adapters: Vec<(AdapterId, LoraFactors<'_>)> = (0..)
-        .map(AdapterId)
-        .zip(factors.iter().map(|pairs| {
-            pairs
-                .iter()
-                .map(|(slot, rank, a, b)| {
-                    let factor = LoraFactor {
-                        a,
-                        b,
-                        rank: *rank,
-                        scale: 0.5,
-                    };
-                    (*slot, factor)
-                })
-                .collect()
-        }))
-        .collect();
-    let mut gpu = gpu_model(&device, &file, exact());
-    pollster::block_on(gpu.set_adapters(&adapters)).expect("they fit");
-    // One sequence with both, one with the second, one with none: in one batch, then one by one.
-    let stacks = [
-        vec![(AdapterId(0), 0.75), (AdapterId(1), 2.0)],
-        vec![(AdapterId(1), 1.0)],
-        Vec::new(),
-    ];
-    let text = ids(&mut noise, 6);
-    let rows = |range: std::ops::Range<u32>, sequences: &[u32]| Pass {
-        rows: sequences
-            .iter()
-            .enumerate()
-            .flat_map(|(at, page)| {
-                range
-                    .clone()
-                    .map(|position| PassRow {
-                        token: text[position as usize],
-                        position,
-                        sequence: at as u32,
-                        place: page * 32 + position,
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .collect(),
-        sequences: sequences
-            .iter()
-            .map(|page| PassSequence {
-                pages: vec![*page],
-                len: range.end,
-                adapters: stacks[*page as usize].clone(),
-            })
-            .collect(),
-        wanted: sequences
-            .iter()
-            .enumerate()
-            .map(|(at, _)| (at as u32 + 1) * (range.end - range.start) - 1)
-            .collect(),
-    };
-    let mut got =
-        vec![pollster::block_on(gpu.forward(&rows(0..5, &[0, 1, 2]))).expect("it is good")];
-    for page in 0..3 {
-        got.push(pollster::block_on(gpu.forward(&rows(5..6, &[page]))).expect("it is good"));
-    }
-    let mut want = vec![Vec::new()];
-    for stack in &stacks {
-        let applied: Vec<(&LoraFactors<'_>, f32)> = stack
-            .iter()
-            .map(|(id, strength)| (&adapters[id.0 as usize].1, *strength))
-            .collect();
-        let merged = merged(&header, &weights, &applied);
-        let model = ReferenceModel::new(header.clone(), &merged, Rounding::Exact);
-        let mut reference = OneText::new(model);
-        want[0].extend(reference.forward(&text[..5], 0).expect("it is good"));
-        want.push(reference.forward(&text[5..], 5).expect("it is good"));
-    }
-    for (got, want) in got.iter().zip(&want) {
-        assert_close(got, want, TOLERANCE);
-    }
-    // Without adapters the base is what it was.
-    pollster::block_on(gpu.set_adapters(&[])).expect("nothing fits");
-    let mut reference = reference(&file);
-    let got = pollster::block_on(gpu.forward(&rows(0..5, &[0]))).expect("it is good");
-    assert_close(
-        &got,
-        &reference.forward(&text[..5], 0).expect("it is good"),
-        TOLERANCE,
-    );
-}
-
-/// The weights with adapters in them, in f32.
-fn merged(
-    config: &ModelConfig,
-    weights: &Weights,
-    adapters: &[(&LoraFactors<'_>, f32)],
-) -> Weights {
-    let info = |slot: Slot, (rows, cols): (usize, usize)| TensorInfo {
-        slot,
-        format: Format::F32,
-        rows,
-        cols,
-        offset: 0,
-    };
-    let infos: Vec<TensorInfo> = weights
-        .iter()
-        .map(|(slot, matrix)| info(slot, (matrix.rows, matrix.cols)))
-        .collect();
-    let mut store = WeightStore::default();
-    store.begin(config, &infos).expect("they are good");
-    for (at, TensorInfo { slot, cols, .. }) in infos.iter().enumerate() {
-        let mut floats = weights.floats(*slot);
-        for (factors, strength) in adapters {
-            if let Some(factor) = factors.get(slot) {
-                add_product(&mut floats, *cols, factor, *strength);
-            }
-        }
-        let bytes: Vec<u8> = floats.iter().flat_map(|it| it.to_le_bytes()).collect();
-        store.write(at, 0, &bytes).expect("they are whole");
-    }
-    store.finish().expect("all of them");
-    store.into_weights().expect("every tensor")
-}
-
-fn add_product(floats: &mut [f32], cols: usize, factor: &LoraFactor<'_>, strength: f32) {
-    let LoraFactor { a, b, rank, scale } = *factor;
-    for (row, floats) in floats.chunks_mut(cols).enumerate() {
-        for (col, float) in floats.iter_mut().enumerate() {
-            let product = |r: usize| f64::from(b[row * rank + r]) * f64::from(a[r * cols + col]);
-            let delta: f64 = (0..rank).map(product).sum();
-            *float += (delta * f64::from(scale * strength)) as f32;
         }
     }
 }

@@ -177,7 +177,7 @@ impl Ways {
     /// What suits most adapters of this kind.
     fn usual(&self, possible: &[Way]) -> Way {
         let preferred: &[(Adder, bool)] = match self.device.adapter().is_fallback {
-            true => &[(Adder::Row, true), (Adder::Rows, true)],
+            true => &[(Adder::Row4, true), (Adder::Row, true), (Adder::Rows, true)],
             false => &[
                 (Adder::Subgroup, false),
                 (Adder::Tree, false),
