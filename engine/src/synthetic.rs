@@ -270,10 +270,16 @@ impl SyntheticModel {
         writer.finish()
     }
 
-    /// Its metadata, without tensors.
-    pub fn metadata(&self) -> GgufWriter {
+    /// Its metadata, without tokenizer and tensors.
+    pub fn shape_metadata(&self) -> GgufWriter {
         let mut writer = GgufWriter::default();
         self.add_shape(&mut writer);
+        writer
+    }
+
+    /// Its metadata, without tensors.
+    pub fn metadata(&self) -> GgufWriter {
+        let mut writer = self.shape_metadata();
         self.add_tokenizer(&mut writer);
         writer
     }
@@ -386,8 +392,7 @@ impl SyntheticModel {
                 format!("<|unused{id}|>")
             }
         };
-        let bytes = crate::tokenizer::bytes::alphabet().map(String::from);
-        let tokens: Vec<String> = bytes
+        let tokens: Vec<String> = byte_spellings()
             .into_iter()
             .chain((256..self.vocab_size).map(control))
             .collect();
@@ -404,6 +409,11 @@ impl SyntheticModel {
             .uint("tokenizer.ggml.eos_token_id", EOS)
             .bool("tokenizer.ggml.add_bos_token", true);
     }
+}
+
+/// How a byte-level vocabulary spells each byte.
+pub fn byte_spellings() -> [String; 256] {
+    crate::tokenizer::bytes::alphabet().map(String::from)
 }
 
 /// Numbers that look random and are the same everywhere (Marsaglia's xorshift64*).

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::quant::{Format, dequantize};
 use crate::synthetic::{GgufWriter, Mix, SyntheticModel};
+use crate::tokenizer::TokenizerError;
 use crate::weights::{LayerSlot, Slot, WeightStore, Weights};
 
 /// Small enough to be read at every length and with every bit flipped.
@@ -406,6 +407,62 @@ fn refuses_impossible_sizes_by_key() {
     ] {
         assert_eq!(refused(key, value.to_bits()), key);
     }
+}
+
+#[test]
+fn refuses_negative_and_other_numbers_by_key() {
+    let file = TINY.gguf();
+    let refused = |key: &str, type_id: u32, value: u32| {
+        let at = file
+            .windows(key.len())
+            .position(|it| it == key.as_bytes())
+            .expect("it occurs");
+        let mut file = file.clone();
+        let place = &mut file[at + key.len()..][..8];
+        place[..4].copy_from_slice(&type_id.to_le_bytes());
+        place[4..].copy_from_slice(&value.to_le_bytes());
+        refusal(&file)
+    };
+    let (int, float) = (5, 6);
+    for key in [
+        "llama.block_count",
+        "llama.embedding_length",
+        "llama.attention.head_count",
+        "llama.attention.head_count_kv",
+        "llama.feed_forward_length",
+        "llama.context_length",
+        "llama.rope.dimension_count",
+        "tokenizer.ggml.bos_token_id",
+    ] {
+        for (type_id, value, expected) in [
+            (int, -1_i32 as u32, "a positive integer"),
+            (int, i32::MIN as u32, "a positive integer"),
+            (float, 2.0_f32.to_bits(), "an integer"),
+        ] {
+            let key = key.to_owned();
+            let wrong = refused(&key, type_id, value);
+            assert_eq!(wrong, GgufError::WrongType { key, expected });
+        }
+    }
+}
+
+#[test]
+fn refuses_a_tokenizer_that_is_not_known_by_name() {
+    let refused = |from: &[u8], to: &[u8]| match read(&patched(&TINY.gguf(), from, to), 99, OPTIONS)
+    {
+        Err(EngineError::Tokenizer(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let name = || "rwkv".to_owned();
+    assert_eq!(
+        refused(b"gpt2", b"rwkv"),
+        TokenizerError::UnknownModel { name: name() }
+    );
+    let name = || "gpt-9".to_owned();
+    assert_eq!(
+        refused(b"gpt-2", b"gpt-9"),
+        TokenizerError::UnknownPreTokenizer { name: name() }
+    );
 }
 
 #[test]

@@ -44,10 +44,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TokenizerError`] or [`GgufError`] for what is missing, wrong or not implemented.
-    pub(crate) fn from_metadata(
-        metadata: &Metadata,
-        vocab_size: usize,
-    ) -> Result<Self, EngineError> {
+    pub fn from_metadata(metadata: &Metadata, vocab_size: usize) -> Result<Self, EngineError> {
         let model = Model::from_name(metadata.text("tokenizer.ggml.model")?)?;
         let spellings = metadata
             .optional_texts("tokenizer.ggml.tokens")?

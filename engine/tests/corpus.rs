@@ -1,0 +1,52 @@
+//! The inputs that fuzzing found worth keeping, and those that once were findings, run natively.
+
+use std::fs;
+use std::path::PathBuf;
+
+#[path = "../fuzz/src/lib.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "a library to the fuzz targets, a module here"
+)]
+mod targets;
+
+/// Runs every committed input of a target.
+fn replay(target: &str, run: fn(&[u8])) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let mut n_inputs = 0;
+    for entry in fs::read_dir(&folder).expect("a committed corpus") {
+        let path = entry.expect("a readable folder").path();
+        let input = fs::read(&path).expect("a committed input");
+        println!("{}", path.display());
+        run(&input);
+        n_inputs += 1;
+    }
+    assert!(n_inputs > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn adapter() {
+    replay("adapter", targets::adapter::run);
+}
+
+#[test]
+fn gguf() {
+    replay("gguf", targets::gguf::run);
+}
+
+#[test]
+fn parts() {
+    replay("parts", targets::parts::run);
+}
+
+#[test]
+fn quant() {
+    replay("quant", targets::quant::run);
+}
+
+#[test]
+fn tokenizer() {
+    replay("tokenizer", targets::tokenizer::run);
+}
