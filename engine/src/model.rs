@@ -1,5 +1,9 @@
 //! A loaded model, whichever back end computes it, and the sequences it holds.
 
+use std::sync::Arc;
+
+use crate::adapter::Adapter;
+use crate::adapter::registry::Registry;
 use crate::config::{ModelConfig, Pooling};
 use crate::cpu::CpuModel;
 use crate::error::EngineError;
@@ -13,8 +17,13 @@ use crate::sequences::{BatchRow, SequenceId, Sequences};
 pub struct Model {
     config: ModelConfig,
     sequences: Sequences,
+    adapters: Registry,
     backend: Backend,
 }
+
+/// bytes; what adapters may take together. One of rank 8 on every matrix of a model of 135 million
+/// weights takes 10 MB.
+const MAX_ADAPTER_BYTES: u64 = 512 << 20;
 
 /// What computes.
 #[derive(Debug)]
@@ -63,6 +72,7 @@ impl Model {
         Self {
             config,
             sequences,
+            adapters: Registry::new(MAX_ADAPTER_BYTES),
             backend,
         }
     }
@@ -124,15 +134,60 @@ impl Model {
         self.sequences.share_prefix(id, len)
     }
 
-    /// Replaces the adapters of a sequence.
+    /// Takes an adapter, which sequences may use from then on; the weights are not touched.
     ///
     /// # Errors
-    /// As [`Sequences::set_adapters`].
+    /// As [`Registry::add`]; [`EngineError::GpuBufferTooLarge`] and [`EngineError::GpuLost`].
+    /// Nothing has changed then.
+    pub async fn add_adapter(
+        &mut self,
+        adapter: impl Into<Arc<Adapter>>,
+    ) -> Result<AdapterId, EngineError> {
+        let id = self.adapters.add(adapter)?;
+        let adapter = Arc::clone(self.adapters.get(id).expect("it was just added"));
+        match &mut self.backend {
+            Backend::Cpu(model) => model.add_adapter(id, &adapter),
+            Backend::Gpu(model) => {
+                if let Err(error) = model.set_adapters(&listed(&self.adapters)).await {
+                    self.adapters.remove(id)?;
+                    return Err(error);
+                }
+            }
+            Backend::Reference(model) => model.add_adapter(id, adapter),
+        }
+        Ok(id)
+    }
+
+    /// Forgets an adapter; sequences that used it go on without.
+    ///
+    /// # Errors
+    /// [`crate::adapter::AdapterError::UnknownId`]; [`EngineError::GpuLost`].
+    pub async fn remove_adapter(&mut self, id: AdapterId) -> Result<(), EngineError> {
+        self.adapters.remove(id)?;
+        match &mut self.backend {
+            Backend::Cpu(model) => model.remove_adapter(id),
+            Backend::Gpu(model) => model.set_adapters(&listed(&self.adapters)).await?,
+            Backend::Reference(model) => model.remove_adapter(id),
+        }
+        Ok(())
+    }
+
+    /// The adapters that sequences may use.
+    pub fn adapters(&self) -> &Registry {
+        &self.adapters
+    }
+
+    /// Replaces the adapters of a sequence, each with its factor. What is cached stays as it was
+    /// computed.
+    ///
+    /// # Errors
+    /// As [`Registry::check_stack`] and [`Sequences::set_adapters`].
     pub fn set_adapters(
         &mut self,
         id: SequenceId,
         adapters: Vec<(AdapterId, f32)>,
     ) -> Result<(), EngineError> {
+        self.adapters.check_stack(&adapters)?;
         self.sequences.set_adapters(id, adapters)
     }
 
@@ -361,6 +416,12 @@ fn largest_of_each(logits: &[f32], rows: usize, index: usize) -> Result<Vec<u32>
         .chunks_exact(logits.len() / rows)
         .map(largest)
         .collect())
+}
+
+/// Every adapter as the GPU takes them.
+fn listed(adapters: &Registry) -> Vec<(AdapterId, &Adapter)> {
+    let all = adapters.iter();
+    all.map(|(id, adapter)| (id, &**adapter)).collect()
 }
 
 /// One vector of length 1 from the hidden states of a text.

@@ -5,10 +5,12 @@
 //! path differs. [`Rounding::Int8`] also rounds what the fast paths round, and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::adapter::Adapter;
 use crate::arch::{Activation, NormKind};
 use crate::config::ModelConfig;
-use crate::pass::{PAGE_LEN, Pass};
+use crate::pass::{AdapterId, PAGE_LEN, Pass};
 use crate::plan::{Op, Plan, Register};
 use crate::rope::Rope;
 use crate::sequences::{PageCopy, PageTurn};
@@ -35,6 +37,7 @@ pub struct ReferenceModel {
     rope: Option<Rope>,
     rounding: Rounding,
     tensors: BTreeMap<Slot, Dense>,
+    adapters: BTreeMap<AdapterId, Arc<Adapter>>,
     /// One per layer, by place, `(kv_dim)` each.
     keys: Vec<BTreeMap<usize, Vec<f64>>>,
     /// One per layer, by place, `(kv_dim)` each.
@@ -70,6 +73,7 @@ impl ReferenceModel {
             rope: Rope::of(&config, &factors),
             rounding,
             tensors: weights.iter().map(dense).collect(),
+            adapters: BTreeMap::new(),
             keys: vec![BTreeMap::new(); config.n_layers],
             values: vec![BTreeMap::new(); config.n_layers],
             config,
@@ -79,6 +83,16 @@ impl ReferenceModel {
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Keeps an adapter for the sequences that name it.
+    pub(crate) fn add_adapter(&mut self, id: AdapterId, adapter: Arc<Adapter>) {
+        self.adapters.insert(id, adapter);
+    }
+
+    /// Forgets an adapter.
+    pub(crate) fn remove_adapter(&mut self, id: AdapterId) {
+        self.adapters.remove(&id);
     }
 
     /// The logits of the wanted rows, `(wanted, vocab_size)`.
@@ -197,17 +211,29 @@ impl ReferenceModel {
             } => {
                 let dense = &self.tensors[&weight];
                 let round = self.rounding == Rounding::Int8 && dense.quantised;
-                let linear = |x: &Vec<f64>| {
+                let linear = |(i, x): (usize, &Vec<f64>)| {
                     let mut y = match round {
                         true => dense.apply(&rounded(x)),
                         false => dense.apply(x),
                     };
+                    let row = match to {
+                        Register::Logits => pass.wanted[i] as usize,
+                        _ => i,
+                    };
+                    for (id, factor) in &pass.sequences[pass.rows[row].sequence as usize].adapters {
+                        let pair = self.adapters.get(id).and_then(|it| it.pairs.get(&weight));
+                        if let Some(pair) = pair {
+                            let x: Vec<f32> = x.iter().map(|it| *it as f32).collect();
+                            add_to(&mut y, &pair.output(*factor, &x));
+                        }
+                    }
                     if let Some(bias) = bias {
                         add_floats(&mut y, self.tensors[&bias].row(0));
                     }
                     y
                 };
-                let out: Vec<Vec<f64>> = registers[&from].iter().map(linear).collect();
+                let inputs = registers[&from].iter().enumerate();
+                let out: Vec<Vec<f64>> = inputs.map(linear).collect();
                 if add {
                     for (x, y) in rows_of(registers, to).zip(out) {
                         add_to(x, &y);

@@ -8,11 +8,13 @@ use super::cache::Cache;
 use super::kernels::{Kernels, kernels};
 use super::store::{CpuWeights, repack};
 use super::vector;
+use crate::adapter::Adapter;
+use crate::adapter::apply::CpuAdapters;
 use crate::arch::{Activation, NormKind};
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::kv::KvFormat;
-use crate::pass::Pass;
+use crate::pass::{AdapterId, Pass, PassRow};
 use crate::plan::{Op, Plan, Register};
 use crate::rope::Rope;
 use crate::sequences::{PageCopy, PageTurn};
@@ -30,6 +32,7 @@ pub struct CpuModel {
     registers: Registers,
     inputs: Inputs,
     scratch: Scratch,
+    adapters: CpuAdapters,
     /// What a matrix adds, before it is added.
     sum: Vec<f32>, // (rows, width)
 }
@@ -91,6 +94,7 @@ impl CpuModel {
             registers: Registers::default(),
             inputs: Inputs::default(),
             scratch: Scratch::default(),
+            adapters: CpuAdapters::default(),
             sum: Vec::new(),
             kernels: kernels(),
             weights,
@@ -109,6 +113,16 @@ impl CpuModel {
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Keeps an adapter for the sequences that name it.
+    pub(crate) fn add_adapter(&mut self, id: AdapterId, adapter: &Adapter) {
+        self.adapters.insert(id, adapter);
+    }
+
+    /// Forgets an adapter.
+    pub(crate) fn remove_adapter(&mut self, id: AdapterId) {
+        self.adapters.remove(id);
     }
 
     /// The logits of the wanted rows, `(wanted, vocab_size)`.
@@ -259,6 +273,11 @@ impl CpuModel {
                     false => registers.resize(to, floats),
                 };
                 self.kernels.matmul(matrix, &self.inputs.activations, out);
+                if !self.adapters.is_empty() {
+                    let stacks = stacks(pass, to);
+                    let x = self.inputs.activations.values();
+                    self.adapters.add(weight, &stacks, x, out);
+                }
                 if let Some(bias) = bias {
                     let bias = &self.weights.vectors[&bias];
                     for y in out.chunks_exact_mut(matrix.rows()) {
@@ -318,6 +337,26 @@ impl CpuModel {
             }
             Op::CapLogits { cap } => vector::soft_cap(registers.get(Register::Logits), cap),
         }
+    }
+}
+
+/// The adapters of every row that a register has.
+fn stacks(pass: &Pass, of: Register) -> Vec<&[(AdapterId, f32)]> {
+    let stack = |row: &PassRow| &pass.sequences[row.sequence as usize].adapters[..];
+    match of {
+        Register::Logits => {
+            let wanted = pass.wanted.iter();
+            wanted.map(|row| stack(&pass.rows[*row as usize])).collect()
+        }
+        Register::Hidden
+        | Register::Normed
+        | Register::Q
+        | Register::K
+        | Register::V
+        | Register::Mixed
+        | Register::Out
+        | Register::Gate
+        | Register::Up => pass.rows.iter().map(stack).collect(),
     }
 }
 
