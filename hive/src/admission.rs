@@ -63,6 +63,10 @@ impl Admissions {
             let message = format!("1 to {} tokens per task", limits.max_new_tokens);
             return refuse(RefusalCode::InvalidRequest, &message);
         }
+        if !prompt.sampling.genomes.is_empty() {
+            let message = "this peer wears genomes for its own answers only";
+            return refuse(RefusalCode::InvalidRequest, message);
+        }
         if prompt.deadline_millis == Millis(0) {
             return refuse(RefusalCode::DeadlinePassed, "the deadline has passed");
         }

@@ -15,7 +15,7 @@ use thrum_protocol::limits::MAX_SAFE_INTEGER;
 use thrum_protocol::model::ModelOffer;
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Path};
+use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Path, Route};
 
 /// One ask.
 pub(crate) struct Ask {
@@ -103,6 +103,9 @@ impl Ask {
         }
         if request.sampling.seed > MAX_SAFE_INTEGER {
             return Err(format!("the seed is above {MAX_SAFE_INTEGER}"));
+        }
+        if !request.sampling.genomes.is_empty() && request.route != Route::Local {
+            return Err("genomes are worn by answers of this tab only".to_owned());
         }
         let prompt = Prompt {
             model: ModelId([0; 32]),

@@ -10,8 +10,8 @@ export function createNode(options: NodeOptions): Promise<ThrumNode>;
 export interface NodeOptions {
   /** Origins (`"http://127.0.0.1:8080"`) or multiaddrs that end in `/p2p/<peer id>`; at most 8. */
   relays: string[];
-  /** A catalogue name, the address of a `.gguf` file, or the file. Default: the relay's default. */
-  model?: string | URL | Blob;
+  /** Default: the relay's default. */
+  model?: ModelSource;
   /** `"auto"`: WebGPU unless it is absent or a fallback adapter, else CPU. */
   backend?: "auto" | "webgpu" | "cpu";
   /** Name of the database, default `"thrum"`: two names are two peers. */
@@ -27,6 +27,14 @@ export interface NodeOptions {
   /** How the loading of a model goes: stages `"download"`, `"read"`, `"probe"`; bytes. */
   onProgress?: (progress: { stage: string; loaded: number; total?: number }) => void;
 }
+
+/**
+ * A catalogue name, the id of a kept model, the address of a `.gguf` file, or the file. The address
+ * of one part of a split model (`name-00001-of-00003.gguf`) stands for all its parts. With `sha256`
+ * (of the file, hexadecimal) another file is refused. A list holds the parts of one model.
+ */
+export type ModelSource = string | ModelFile | ModelFile[];
+export type ModelFile = URL | Blob | { url: string | URL; sha256?: string };
 
 export interface ThrumNode extends EventTarget {
   /** The libp2p peer id of the Ed25519 identity that is kept in the store. */
@@ -45,8 +53,8 @@ export interface ThrumNode extends EventTarget {
   readonly models: Models;
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: TextCompletions;
+  readonly embeddings: Embeddings;
   /** Not in thrum 0.1: every method rejects with code `"not_implemented"`. */
-  readonly embeddings: NotYet;
   readonly genomes: NotYet;
   readonly basins: NotYet;
   readonly tasks: NotYet;
@@ -136,32 +144,92 @@ export interface DonateLimits {
   slots?: number;
   /** Tokens of one task, default 512. */
   maxNewTokens?: number;
+  /** Percent of the time that the engine computes for others, 5 to 100, default 100. */
+  sharePercent?: number;
 }
 
 export interface Models {
-  /** What the relays offer. */
-  list(): Promise<CatalogueEntry[]>;
-  /** Loads a model in place of the loaded one; without a source, the relay's default. */
+  /** What the relays offer and what the browser keeps, each model once. */
+  list(): Promise<ModelEntry[]>;
+  /** How much the browser keeps for this site. */
+  storage(): Promise<ModelStorage>;
+  /**
+   * What a model is and whether it fits, reading no more than its header; without a source, the
+   * relay's default. Aborting the signal stops the reading.
+   */
+  inspect(source?: ModelSource, options?: RequestOptions): Promise<Inspection>;
+  /**
+   * Loads a model in place of the loaded one, which answers until then and stays where the other
+   * cannot be loaded; without a source, the relay's default. What does not fit is refused before it
+   * is downloaded. Aborting the signal stops the loading; an interrupted download goes on with the
+   * next call.
+   */
   load(
-    source?: string | URL | Blob,
+    source?: ModelSource,
     options?: RequestOptions,
   ): Promise<{ id: string; name: string; context_tokens: number }>;
-  /** Removes a model's file from what the browser keeps: by SHA-256, or a name in the catalogue. */
+  /** Removes a model's files from what the browser keeps, by id or name. A loaded one stays loaded. */
   remove(id: string): Promise<void>;
 }
 
-export interface CatalogueEntry {
+export interface ModelEntry {
+  /** In the catalogue; of a model that is only kept, its SHA-256. */
   id: string;
   name: string;
   file: string;
   url: string;
   bytes: number;
-  sha256: string;
+  /** `null` while a model without a catalogue entry is not whole. */
+  sha256: string | null;
   default: boolean;
   loaded: boolean;
+  /** Whether all of it is in the browser's storage. */
+  kept: boolean;
+  /** Bytes of it that are. */
+  keptBytes: number;
+  /** ISO 8601. */
+  savedAt: string | null;
   licence?: string;
   description?: string;
   context?: number;
+}
+
+export interface ModelStorage {
+  /** Bytes of models. */
+  modelBytes: number;
+  /** Bytes of everything this site keeps, where the browser says. */
+  usedBytes: number | null;
+  /** Bytes it may keep, where the browser says. */
+  quotaBytes: number | null;
+  /** Why nothing can be kept. */
+  trouble: string | null;
+}
+
+export interface Inspection {
+  name: string;
+  /** `general.architecture` of the file. */
+  architecture: string;
+  parameters: number;
+  /** How most of its bytes are stored, as GGUF names it. */
+  format: string;
+  /** Bytes of its files, where the server says. */
+  bytes: number | null;
+  /** Bytes that loading it moves over the network: 0 where it is kept or a file at hand. */
+  downloadBytes: number | null;
+  weightBytes: number;
+  /** Keys and values of the whole context. */
+  kvBytes: number;
+  memoryBytes: number;
+  /** Memory there is; `null` on a GPU, which does not say. */
+  availableBytes: number | null;
+  freeStorageBytes: number | null;
+  /** Prompt and answer together. */
+  contextTokens: number;
+  backend: "cpu" | "webgpu";
+  kept: boolean;
+  fits: boolean;
+  /** Why, or why not, in a sentence. */
+  reason: string;
 }
 
 export interface RequestOptions {
@@ -174,17 +242,29 @@ export interface CommonParams {
   model?: string | null;
   /** Default 256. */
   max_tokens?: number | null;
-  /** 0 is greedy; default 1, as with OpenAI. Kept to thousandths. */
+  /** 0 is greedy; default 1, as with OpenAI. Kept to thousandths, as are the other fractions. */
   temperature?: number | null;
   top_p?: number | null;
   /** An extension: only the k likeliest tokens; 0, the default, is all. */
   top_k?: number | null;
+  /** An extension: only tokens at least this likely, relative to the likeliest; default 0. */
+  min_p?: number | null;
+  /** An extension: above 1 makes tokens of prompt and answer less likely; default 1, most 10. */
+  repetition_penalty?: number | null;
+  /** From -2 to 2. */
+  frequency_penalty?: number | null;
+  /** From -2 to 2. */
+  presence_penalty?: number | null;
+  /** From token id to a shift of its logit, -100 to 100; at most 300. */
+  logit_bias?: Record<string, number> | null;
   /** Default: drawn at random. The same seed gives the same answer on any peer with this model. */
   seed?: number | null;
   stop?: string | string[] | null;
   stream_options?: { include_usage?: boolean } | null;
-  /** Only 1. */
-  n?: 1 | null;
+  /** Answers to one prompt, 1 to 8; each draws from a seed of its own. */
+  n?: number | null;
+  /** What the answer must be, enforced token by token. */
+  response_format?: ResponseFormat | null;
   /** Accepted and without effect. */
   user?: string | null;
   signal?: AbortSignal;
@@ -201,9 +281,20 @@ export interface CommonParams {
   };
 }
 
+export type ResponseFormat =
+  | { type: "text" }
+  | { type: "json_object" }
+  | {
+    type: "json_schema";
+    json_schema: { name: string; schema: object; description?: string; strict?: boolean | null };
+  };
+
 export interface ChatParams extends CommonParams {
   messages: ChatMessage[];
   max_completion_tokens?: number | null;
+  logprobs?: boolean | null;
+  /** The likeliest tokens at each position, 0 to 20; needs `logprobs: true`. */
+  top_logprobs?: number | null;
 }
 
 export interface ChatMessage {
@@ -215,6 +306,8 @@ export interface TextParams extends CommonParams {
   prompt: string;
   /** Only false. */
   echo?: false | null;
+  /** Log probabilities of the tokens, and of so many likeliest ones at each position, 0 to 20. */
+  logprobs?: number | null;
 }
 
 export interface ChatCompletions {
@@ -225,6 +318,29 @@ export interface ChatCompletions {
 export interface TextCompletions {
   create(params: TextParams & { stream: true }, options?: RequestOptions): Promise<AnswerStream<TextCompletion>>;
   create(params: TextParams & { stream?: false | null }, options?: RequestOptions): Promise<TextCompletion>;
+}
+
+export interface Embeddings {
+  /** By the loaded model, which must be one that gives vectors (BERT); each vector has length 1. */
+  create(params: EmbeddingParams, options?: RequestOptions): Promise<EmbeddingList>;
+}
+
+export interface EmbeddingParams {
+  input: string | string[];
+  /** Must be the loaded model, by name or id. */
+  model?: string | null;
+  /** Default `"float"`; `"base64"` packs 32-bit floats, little endian. */
+  encoding_format?: "float" | "base64" | null;
+  /** Accepted and without effect. */
+  user?: string | null;
+  signal?: AbortSignal;
+}
+
+export interface EmbeddingList {
+  object: "list";
+  model: string;
+  data: { object: "embedding"; index: number; embedding: number[] | string }[];
+  usage: { prompt_tokens: number; total_tokens: number };
 }
 
 /** Iterate it once. Leaving the loop early stops the answer. */
@@ -257,15 +373,38 @@ export interface Provenance {
   tokensPerSecond: number | null;
 }
 
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  /** A token may be part of a character. */
+  bytes: number[];
+}
+
+/** `null` where none were asked for. */
+export type ChatLogprobs = {
+  content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
+  refusal: null;
+} | null;
+
+/** `null` where none were asked for. */
+export type TextLogprobs = {
+  tokens: string[];
+  token_logprobs: number[];
+  /** `null` where no alternatives were asked for. */
+  top_logprobs: Record<string, number>[] | null;
+  /** Where each token begins in the text, in UTF-16 units. */
+  text_offset: number[];
+} | null;
+
 export interface ChatCompletion {
   id: string;
   object: "chat.completion";
   created: number;
   model: string;
   choices: {
-    index: 0;
+    index: number;
     message: { role: "assistant"; content: string; refusal: null };
-    logprobs: null;
+    logprobs: ChatLogprobs;
     finish_reason: FinishReason;
   }[];
   usage: Usage;
@@ -279,9 +418,9 @@ export interface ChatCompletionChunk {
   model: string;
   /** Empty in the last chunk if `include_usage` was asked for. */
   choices: {
-    index: 0;
+    index: number;
     delta: { role?: "assistant"; content?: string };
-    logprobs: null;
+    logprobs: ChatLogprobs;
     finish_reason: FinishReason | null;
   }[];
   usage?: Usage | null;
@@ -294,7 +433,7 @@ export interface TextCompletion {
   object: "text_completion";
   created: number;
   model: string;
-  choices: { index: 0; text: string; logprobs: null; finish_reason: FinishReason | null }[];
+  choices: { index: number; text: string; logprobs: TextLogprobs; finish_reason: FinishReason | null }[];
   usage?: Usage | null;
   thrum: Provenance;
 }

@@ -6,13 +6,18 @@
  */
 import init, { startNode } from "./thrum_node.js";
 import { AnswerStream, CHAT, TEXT, wholeAnswer } from "./thrum_answer.js";
+import { embeddings } from "./thrum_embeddings.js";
 import { ThrumError, abortable, throwIfAborted } from "./thrum_error.js";
+import { models, sourceOf } from "./thrum_models.js";
 import { chatRequest, textRequest } from "./thrum_request.js";
 
 export { ThrumError };
 
 const OPTIONS = new Set(["backend", "iceServers", "model", "onProgress", "relays", "signal", "store",
   "wasmUrl", "workerUrl"]);
+
+/** Each limit of a donation with its least and greatest value. */
+const DONATE_LIMITS = { slots: [1, 4096], maxNewTokens: [1, 4096], sharePercent: [5, 100] };
 
 /** The wasm module, once per page. */
 let wasm = null;
@@ -28,14 +33,14 @@ export async function createNode(options) {
     if (!(thrown instanceof ThrumError)) wasm = null;
     throw ThrumError.from(thrown);
   }
-  const isFile = model instanceof Blob;
+  const source = sourceOf(model);
   const starting = startNode(JSON.stringify({
     relays: options.relays,
-    model: isFile || model === undefined ? null : String(model),
+    model: source.text,
     backend: options.backend ?? "auto",
     store: options.store ?? "thrum",
     workerUrl: options.workerUrl ?? new URL("./thrum_worker.js", import.meta.url).href,
-  }), isFile ? model : undefined);
+  }), source.files);
   try {
     const node = new ThrumNode(await abortable(starting, signal), onProgress);
     signal?.addEventListener("abort", () => void node.close(), { once: true });
@@ -95,24 +100,17 @@ export class ThrumNode extends EventTarget {
     };
     this.chat = { completions: { create: create(CHAT, chatRequest) } };
     this.completions = { create: create(TEXT, textRequest) };
-    this.models = {
-      list: () => this.#call(async () => {
-        const loaded = this.#snapshot()?.model?.id;
-        const models = await this.#handle.listModels();
-        return models.map((model) => ({ ...model, loaded: model.sha256 === loaded }));
-      }),
-      load: (source, options) => this.#call(() => {
-        const isFile = source instanceof Blob;
-        const named = isFile || source === undefined ? undefined : String(source);
-        return abortable(this.#handle.loadModel(named, isFile ? source : undefined), options?.signal);
-      }),
-      remove: (id) => this.#call(async () => {
-        const listed = await this.#handle.listModels().catch(() => []);
-        const known = listed.find((model) => model.id === id || model.name === id);
-        this.#handle.removeModel(known?.sha256 ?? String(id));
-      }),
-    };
-    for (const name of ["embeddings", "genomes", "basins", "tasks", "sessions", "ledger", "memory"]) {
+    this.models = models({
+      handle,
+      call: (action) => this.#call(action),
+      loaded: () => this.#snapshot()?.model?.id,
+    });
+    this.embeddings = embeddings({
+      handle,
+      call: (action) => this.#call(action),
+      loaded: () => this.#snapshot()?.model,
+    });
+    for (const name of ["genomes", "basins", "tasks", "sessions", "ledger", "memory"]) {
       this[name] = absent(name);
     }
     globalThis.addEventListener("thrum:stopped", this.#onStopped);
@@ -133,13 +131,15 @@ export class ThrumNode extends EventTarget {
   }
 
   donate(limits = {}) {
-    const known = { slots: 2, maxNewTokens: 512, ...limits };
+    const known = { slots: 2, maxNewTokens: 512, sharePercent: 100, ...limits };
     for (const [name, value] of Object.entries(known)) {
-      if (!["slots", "maxNewTokens"].includes(name)) {
+      const bounds = DONATE_LIMITS[name];
+      if (!bounds) {
         return Promise.reject(new ThrumError("unsupported_parameter", `limit ${name} is not supported`));
       }
-      if (!Number.isInteger(value) || value < 1 || value > 4096) {
-        return Promise.reject(new ThrumError("invalid_request", `limit ${name} must be 1 to 4096`));
+      const [least, most] = bounds;
+      if (!Number.isInteger(value) || value < least || value > most) {
+        return Promise.reject(new ThrumError("invalid_request", `limit ${name} must be ${least} to ${most}`));
       }
     }
     return this.#until({ command: "donate", ...known }, (mode) => mode === "on");

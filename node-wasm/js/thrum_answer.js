@@ -1,5 +1,6 @@
 /** From what the node says of an answer to OpenAI's shapes, whole or as a stream. */
 import { ThrumError, abortedBy } from "./thrum_error.js";
+import { ChatLogprobs, TextLogprobs } from "./thrum_logprobs.js";
 
 /** Chunks that wait for a reader. The answer goes on in the node; a reader never slows it down. */
 class Queue {
@@ -29,6 +30,7 @@ export const CHAT = {
   first: () => ({ delta: { role: "assistant", content: "" } }),
   delta: (content) => ({ delta: { content } }),
   last: () => ({ delta: {} }),
+  Logprobs: ChatLogprobs,
 };
 export const TEXT = {
   id: "cmpl",
@@ -38,23 +40,29 @@ export const TEXT = {
   first: null,
   delta: (text) => ({ text }),
   last: () => ({ text: "" }),
+  Logprobs: TextLogprobs,
 };
 
 /** Asks and gives the whole answer. */
 export async function wholeAnswer(node, shape, request, signal) {
   const head = newHead(shape, shape.whole);
-  for await (const update of updates(node, request.ask, signal, null)) {
-    if (update.type === "done") {
-      return {
-        ...head,
-        model: node.modelName(update.model),
-        choices: [choice(shape.choice(update.text), update.finishReason)],
-        usage: usage(update),
-        thrum: provenance(update),
-      };
-    }
+  const logprobs = logprobsOf(shape, request);
+  const ends = [];
+  for await (const { choice: index, update } of updates(node, request.asks, signal, null)) {
+    if (update.type === "delta") logprobs[index]?.add(update.tokens);
+    if (update.type === "done") ends[index] = update;
   }
-  throw new ThrumError("failed", "the answer ended without an end");
+  if (ends.filter(Boolean).length < request.asks.length) {
+    throw new ThrumError("failed", "the answer ended without an end");
+  }
+  return {
+    ...head,
+    model: node.modelName(ends[0].model),
+    choices: ends.map((end, index) =>
+      choice(index, shape.choice(end.text), logprobs[index]?.all() ?? null, end.finishReason)),
+    usage: usage(ends),
+    thrum: provenance(ends[0]),
+  };
 }
 
 /** An answer as it comes. Iterate it once; leaving the loop early stops the answer. */
@@ -89,50 +97,71 @@ export class AnswerStream {
 }
 
 async function* chunks(node, shape, request, signal, ownSignal) {
-  const head = { ...newHead(shape, shape.chunk), model: request.ask.model ?? node.modelName(null) };
+  const model = request.asks[0].model ?? node.modelName(null);
+  const head = { ...newHead(shape, shape.chunk), model };
   const nothing = request.includeUsage ? { usage: null } : {};
-  if (shape.first) yield { ...head, choices: [choice(shape.first(), null)], ...nothing };
-  for await (const update of updates(node, request.ask, signal, ownSignal)) {
-    if (update.type === "delta" && update.text !== "") {
-      yield { ...head, choices: [choice(shape.delta(update.text), null)], ...nothing };
+  const logprobs = logprobsOf(shape, request);
+  if (shape.first) {
+    for (const index of request.asks.keys()) {
+      yield { ...head, choices: [choice(index, shape.first(), null, null)], ...nothing };
+    }
+  }
+  const ends = [];
+  for await (const { choice: index, update } of updates(node, request.asks, signal, ownSignal)) {
+    if (update.type === "delta") {
+      logprobs[index]?.add(update.tokens);
+      const told = logprobs[index]?.fresh() ?? null;
+      if (update.text === "" && told === null) continue;
+      yield { ...head, choices: [choice(index, shape.delta(update.text), told, null)], ...nothing };
     } else if (update.type === "done") {
+      ends.push(update);
       head.model = node.modelName(update.model);
-      const last = [choice(shape.last(), update.finishReason)];
+      const last = [choice(index, shape.last(), null, update.finishReason)];
       yield { ...head, choices: last, ...nothing, thrum: provenance(update) };
-      if (request.includeUsage) {
-        yield { ...head, choices: [], usage: usage(update), thrum: provenance(update) };
+      if (ends.length === request.asks.length && request.includeUsage) {
+        yield { ...head, choices: [], usage: usage(ends), thrum: provenance(update) };
       }
-      return;
     }
   }
 }
 
-/** What happens to one ask, until its end. A caller that stops listening cancels it. */
-async function* updates(node, ask, signal, ownSignal) {
+const logprobsOf = (shape, request) =>
+  request.asks.map(() => request.logprobs ? new shape.Logprobs(request.topLogprobs) : null);
+
+/**
+ * What happens to the answers of one request, until all have ended. A caller that stops listening
+ * cancels them; if one fails, so do the others.
+ */
+async function* updates(node, asks, signal, ownSignal) {
   if (signal?.aborted) throw abortedBy(signal);
   if (ownSignal?.aborted) return;
   const queue = new Queue();
-  const abort = () => queue.push({ type: "aborted" });
+  const abort = () => queue.push({ update: { type: "aborted" } });
   signal?.addEventListener("abort", abort);
   ownSignal?.addEventListener("abort", abort);
-  const number = node.ask(ask, (update) => queue.push(update));
-  let ended = false;
+  /** Number of each answer that is under way. */
+  const open = new Map();
   try {
-    for (;;) {
-      const update = await queue.next();
+    for (const [choice, ask] of asks.entries()) {
+      open.set(choice, node.ask(ask, (update) => queue.push({ choice, update })));
+    }
+    while (open.size > 0) {
+      const { choice, update } = await queue.next();
       if (update.type === "aborted") {
         if (signal?.aborted) throw abortedBy(signal);
         return;
       }
-      ended = update.type === "done" || update.type === "failed";
+      if (update.type === "done" || update.type === "failed") {
+        node.forget(open.get(choice), true);
+        open.delete(choice);
+      }
       if (update.type === "failed") throw new ThrumError(update.code, update.message);
-      yield update;
-      if (ended) return;
+      yield { choice, update };
     }
   } finally {
     signal?.removeEventListener("abort", abort);
     ownSignal?.removeEventListener("abort", abort);
-    node.forget(number, ended);
+    for (const number of open.values()) node.forget(number, false);
   }
 }
 
@@ -145,13 +174,14 @@ function newHead(shape, object) {
   };
 }
 
-const choice = (body, finish_reason) => ({ index: 0, ...body, logprobs: null, finish_reason });
+const choice = (index, body, logprobs, finish_reason) => ({ index, ...body, logprobs, finish_reason });
 
-const usage = (done) => ({
-  prompt_tokens: done.promptTokens,
-  completion_tokens: done.completionTokens,
-  total_tokens: done.promptTokens + done.completionTokens,
-});
+/** The prompt counts once, however many answers it has. */
+function usage(ends) {
+  const prompt_tokens = Math.max(...ends.map((end) => end.promptTokens));
+  const completion_tokens = ends.reduce((sum, end) => sum + end.completionTokens, 0);
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
 
 function provenance(done) {
   return {

@@ -1,17 +1,23 @@
 /** From OpenAI's request parameters to what the node is asked: every one honoured or refused. */
 import { ThrumError } from "./thrum_error.js";
+import { sampling } from "./thrum_sampling.js";
+import { check, flag, given, integer, invalid, text, unsupported } from "./thrum_value.js";
 
 /** Tokens an answer has at most unless the request says more. */
 const DEFAULT_MAX_TOKENS = 256;
+
+/** Answers to one prompt: as many as one node gives at once. */
+const MAX_CHOICES = 8;
 
 /** Milliseconds from asking to the last token; the most a node accepts is 600,000. */
 const DEADLINE_MILLIS = 300_000;
 
 /** Parameters that both end points understand. `user` labels requests for OpenAI and means nothing
  * here; it is accepted because it changes no answer. */
-const COMMON = ["max_tokens", "model", "n", "seed", "signal", "stop", "stream", "stream_options",
-  "temperature", "thrum", "top_k", "top_p", "user"];
-const CHAT = new Set([...COMMON, "max_completion_tokens", "messages"]);
+const COMMON = ["frequency_penalty", "logit_bias", "logprobs", "max_tokens", "min_p", "model", "n",
+  "presence_penalty", "repetition_penalty", "response_format", "seed", "signal", "stop", "stream",
+  "stream_options", "temperature", "thrum", "top_k", "top_p", "user"];
+const CHAT = new Set([...COMMON, "max_completion_tokens", "messages", "top_logprobs"]);
 const TEXT = new Set([...COMMON, "echo", "prompt"]);
 const STREAM_OPTIONS = new Set(["include_usage"]);
 const THRUM = new Set(["genomes", "ignoreEos", "peer", "route", "seed"]);
@@ -22,66 +28,70 @@ export function chatRequest(params) {
   if (!Array.isArray(params.messages) || params.messages.length === 0) {
     throw invalid("messages must be a list with at least one message");
   }
-  return request(params, { chat: params.messages.map(message) });
+  const wanted = flag(params.logprobs, "logprobs");
+  if (given(params.top_logprobs) && !wanted) throw invalid("top_logprobs needs logprobs: true");
+  const logprobs = wanted ? integer(params.top_logprobs ?? 0, "top_logprobs", 0, 20) : null;
+  return request(params, { chat: params.messages.map(message) }, logprobs);
 }
 
 /** The request of `completions.create`, without its number. */
 export function textRequest(params) {
   check(params, TEXT, "");
-  if (given(params.echo) && params.echo !== false) {
-    throw new ThrumError("unsupported_parameter", "parameter echo is not supported");
-  }
+  if (given(params.echo) && params.echo !== false) throw unsupported("echo");
   if (typeof params.prompt !== "string") throw invalid("prompt must be one string");
-  return request(params, { text: params.prompt });
+  const logprobs = given(params.logprobs) ? integer(params.logprobs, "logprobs", 0, 20) : null;
+  return request(params, { text: params.prompt }, logprobs);
 }
 
-function request(params, input) {
+function request(params, input, logprobs) {
   const thrum = params.thrum ?? {};
   check(thrum, THRUM, "thrum.");
   if (given(thrum.genomes) && !(Array.isArray(thrum.genomes) && thrum.genomes.length === 0)) {
     throw new ThrumError("unsupported_parameter",
       "parameter thrum.genomes is not supported: thrum 0.1 has no genomes yet");
   }
-  if (given(params.n) && params.n !== 1) {
-    throw new ThrumError("unsupported_parameter", "parameter n is not supported, except n = 1");
-  }
   const stream = flag(params.stream, "stream");
   check(params.stream_options ?? {}, STREAM_OPTIONS, "stream_options.");
   if (given(params.stream_options) && !stream) {
     throw invalid("stream_options needs stream: true");
   }
+  const choices = integer(params.n ?? 1, "n", 1, MAX_CHOICES);
+  text(params.user ?? "", "user");
+  const how = sampling(params, thrum, logprobs);
+  const ask = {
+    model: given(params.model) ? text(params.model, "model") : null,
+    input,
+    maxNewTokens: integer(params.max_completion_tokens ?? params.max_tokens ?? DEFAULT_MAX_TOKENS,
+      "max_tokens", 1, 4096),
+    stop: stops(params.stop),
+    deadlineMillis: DEADLINE_MILLIS,
+    route: route(thrum),
+  };
   return {
     stream,
     includeUsage: flag(params.stream_options?.include_usage, "stream_options.include_usage"),
-    ask: {
-      model: given(params.model) ? text(params.model, "model") : null,
-      input,
-      maxNewTokens: integer(params.max_completion_tokens ?? params.max_tokens ?? DEFAULT_MAX_TOKENS,
-        "max_tokens", 1, 4096),
-      sampling: sampling(params, thrum),
-      stop: stops(params.stop),
-      deadlineMillis: DEADLINE_MILLIS,
-      route: route(thrum),
-    },
+    logprobs: logprobs !== null,
+    topLogprobs: logprobs ?? 0,
+    asks: Array.from({ length: choices }, (_, choice) => ({
+      ...ask, sampling: { ...how, seed: choiceSeed(how.seed, choice) },
+    })),
   };
 }
 
-/** Signed messages hold integers only: thousandths. */
-function sampling(params, thrum) {
-  const seed = params.seed ?? thrum.seed;
-  return {
-    temperature_milli: Math.round(1000 * number(params.temperature ?? 1, "temperature", 0, 2)),
-    top_k: integer(params.top_k ?? 0, "top_k", 0, 1_000_000),
-    top_p_milli: Math.max(1, Math.round(1000 * number(params.top_p ?? 1, "top_p", 0, 1))),
-    seed: given(seed) ? integer(seed, "seed", 0, Number.MAX_SAFE_INTEGER) : randomSeed(),
-    ignore_eos: flag(thrum.ignoreEos, "thrum.ignoreEos"),
-  };
+const WORD = (1n << 64n) - 1n;
+
+/** SplitMix64, as the engine draws. */
+function mix(state) {
+  let z = (state + 0x9e3779b97f4a7c15n) & WORD;
+  z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & WORD;
+  z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & WORD;
+  return z ^ (z >> 31n);
 }
 
-/** Drawn here, so that a provider that takes over goes on with the same draws. */
-function randomSeed() {
-  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
-  return (high & 0x1fffff) * 2 ** 32 + low;
+/** The first answer has the request's own seed; each further one its own, which JSON can hold. */
+function choiceSeed(seed, choice) {
+  if (choice === 0) return seed;
+  return Number(mix(BigInt(seed) ^ mix(BigInt(choice))) >> 11n);
 }
 
 function route(thrum) {
@@ -127,41 +137,4 @@ function stops(given_) {
     if (text(stop, "stop") === "") throw invalid("stop must not be empty");
     return stop;
   });
-}
-
-function check(object, known, prefix) {
-  if (object === null || typeof object !== "object") {
-    throw invalid(`${prefix === "" ? "the parameters" : prefix.slice(0, -1)} must be an object`);
-  }
-  for (const [name, value] of Object.entries(object)) {
-    if (given(value) && !known.has(name)) {
-      throw new ThrumError("unsupported_parameter", `parameter ${prefix}${name} is not supported`);
-    }
-  }
-}
-
-const given = (value) => value !== undefined && value !== null;
-
-const invalid = (message) => new ThrumError("invalid_request", message);
-
-function text(value, name) {
-  if (typeof value !== "string") throw invalid(`${name} must be text`);
-  return value;
-}
-
-function flag(value, name) {
-  if (given(value) && typeof value !== "boolean") throw invalid(`${name} must be true or false`);
-  return value ?? false;
-}
-
-function number(value, name, least, most) {
-  if (typeof value !== "number" || !(value >= least && value <= most)) {
-    throw invalid(`${name} must be a number from ${least} to ${most}`);
-  }
-  return value;
-}
-
-function integer(value, name, least, most) {
-  if (!Number.isInteger(number(value, name, least, most))) throw invalid(`${name} must be an integer`);
-  return value;
 }

@@ -2,16 +2,20 @@
 //! there; the words are those of `thrum_protocol::view`.
 
 use crate::catalogue;
+use crate::errand::SourceText;
 use crate::fault::Fault;
 use crate::node::{Node, Role};
 use crate::options::{BackendChoice, ModelSource, NodeOptions};
 use futures::StreamExt as _;
-use js_sys::{Error, Function, JSON, Reflect};
+use futures::future::{Either, select};
+use js_sys::{Error, Function, JSON, Promise, Reflect};
 use serde::{Deserialize, Serialize};
+use std::pin::pin;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::view::Command;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
 /// `createNode`'s options as `thrum.js` passes them; a file travels beside them.
@@ -19,7 +23,7 @@ use web_sys::Blob;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Options {
     relays: Vec<String>,
-    model: Option<String>,
+    model: SourceText,
     backend: BackendChoice,
     store: String,
     worker_url: String,
@@ -36,7 +40,7 @@ pub struct NodeHandle {
 /// # Errors
 /// An `Error` with a `code`.
 #[wasm_bindgen(js_name = startNode)]
-pub async fn start_node(options: String, file: Option<Blob>) -> Result<NodeHandle, JsValue> {
+pub async fn start_node(options: String, files: Vec<Blob>) -> Result<NodeHandle, JsValue> {
     let options: Options = serde_json::from_str(&options).map_err(|error| {
         let reason = error.to_string();
         thrown(&Fault::InvalidOption {
@@ -46,7 +50,7 @@ pub async fn start_node(options: String, file: Option<Blob>) -> Result<NodeHandl
     })?;
     let options = NodeOptions {
         relays: options.relays,
-        model: source(options.model, file),
+        model: options.model.into_source(files),
         backend: options.backend,
         store: options.store,
         worker_url: options.worker_url,
@@ -130,29 +134,67 @@ impl NodeHandle {
         Ok(plain(&entries))
     }
 
-    /// Loads a model and gives its `ModelOffer`.
+    /// Loads a model and gives its `ModelOffer`. `source` is a `SourceText` in JSON; `stop` is
+    /// resolved where nobody wants it any more.
     ///
     /// # Errors
     /// An `Error` with a `code`.
     #[wasm_bindgen(js_name = loadModel)]
     pub async fn load_model(
         &self,
-        model: Option<String>,
-        file: Option<Blob>,
+        source: String,
+        files: Vec<Blob>,
+        stop: Promise,
     ) -> Result<JsValue, JsValue> {
         let node = self.node.clone();
-        let loaded = node.load_model_and_wait(source(model, file)).await;
-        loaded
-            .map(|offer| plain(&offer))
+        let source = read_source(&source, files)?;
+        or_stopped(node.load_model(source), stop).await
+    }
+
+    /// What a model is and whether it fits: an `Inspection`. As [`NodeHandle::load_model`].
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    #[wasm_bindgen(js_name = inspectModel)]
+    pub async fn inspect_model(
+        &self,
+        source: String,
+        files: Vec<Blob>,
+        stop: Promise,
+    ) -> Result<JsValue, JsValue> {
+        let node = self.node.clone();
+        let source = read_source(&source, files)?;
+        or_stopped(node.inspect_model(source), stop).await
+    }
+
+    /// One vector for each text: `Embeddings`. As [`NodeHandle::load_model`].
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn embed(&self, texts: Vec<String>, stop: Promise) -> Result<JsValue, JsValue> {
+        let node = self.node.clone();
+        or_stopped(node.embed(texts), stop).await
+    }
+
+    /// What the browser keeps: `KeptModels`.
+    ///
+    /// # Errors
+    /// An `Error` where the node is closed.
+    #[wasm_bindgen(js_name = keptModels)]
+    pub async fn kept_models(&self) -> Result<JsValue, JsValue> {
+        let node = self.node.clone();
+        let kept = node.kept_models().await;
+        kept.map(|kept| plain(&kept))
             .map_err(|fault| thrown(&fault))
     }
 
-    /// Removes the file with this SHA-256 from what the browser keeps.
+    /// Removes the files of the model with this id from what the browser keeps.
     ///
     /// # Errors
-    /// An `Error` where `model` is not the hexadecimal digest of a file.
+    /// An `Error` where `model` is no id, or the node is closed.
     #[wasm_bindgen(js_name = removeModel)]
-    pub fn remove_model(&self, model: &str) -> Result<(), JsValue> {
+    pub async fn remove_model(&self, model: String) -> Result<(), JsValue> {
+        let node = self.node.clone();
         let id: ModelId = model.parse().map_err(|error| {
             let reason = format!("{error}");
             thrown(&Fault::InvalidOption {
@@ -160,8 +202,7 @@ impl NodeHandle {
                 reason,
             })
         })?;
-        self.node.forget_model(id);
-        Ok(())
+        node.remove_model(id).await.map_err(|fault| thrown(&fault))
     }
 
     /// Takes leave of the peers and frees the worker.
@@ -171,9 +212,27 @@ impl NodeHandle {
     }
 }
 
-fn source(model: Option<String>, file: Option<Blob>) -> Option<ModelSource> {
-    let named = model.map(|text| ModelSource::from_text(&text));
-    file.map(ModelSource::Blob).or(named)
+fn read_source(source: &str, files: Vec<Blob>) -> Result<Option<ModelSource>, JsValue> {
+    let text: SourceText = serde_json::from_str(source).map_err(|error| {
+        thrown(&Fault::InvalidOption {
+            option: "model",
+            reason: error.to_string(),
+        })
+    })?;
+    Ok(text.into_source(files))
+}
+
+/// The result, or an error as soon as `stop` is resolved; the future is dropped then.
+async fn or_stopped<T: Serialize>(
+    future: impl Future<Output = Result<T, Fault>>,
+    stop: Promise,
+) -> Result<JsValue, JsValue> {
+    let (future, stop) = (pin!(future), pin!(JsFuture::from(stop)));
+    match select(future, stop).await {
+        Either::Left((Ok(value), _)) => Ok(plain(&value)),
+        Either::Left((Err(fault), _)) => Err(thrown(&fault)),
+        Either::Right(_) => Err(Error::new("the request was aborted").into()),
+    }
 }
 
 /// `value` as a plain JavaScript object.

@@ -1,10 +1,11 @@
 //! The models that relays offer, and from a name to a file.
 
-use crate::engine_link::ResolvedSource;
+use crate::engine_link::{ResolvedFile, ResolvedSource, UrlFile};
 use crate::fault::LoadFailure;
 use crate::http;
-use crate::options::ModelSource;
+use crate::options::{FileSource, ModelSource};
 use serde::{Deserialize, Serialize};
+use thrum_engine::gguf::part_names;
 use thrum_protocol::id::ModelId;
 use wasm_bindgen::JsCast as _;
 
@@ -67,7 +68,7 @@ pub(crate) async fn list(relays: &[String]) -> Result<Vec<Entry>, LoadFailure> {
     })
 }
 
-/// Where the file of a model is.
+/// Where the files of a model are.
 ///
 /// # Errors
 /// [`LoadFailure`] where there is no such model.
@@ -76,28 +77,16 @@ pub(crate) async fn resolve(
     relays: &[String],
 ) -> Result<ResolvedSource, LoadFailure> {
     let wanted = match source {
-        Some(ModelSource::Blob(blob)) => {
-            let file = blob.dyn_ref::<web_sys::File>();
-            let name = file.map_or_else(|| "a file".to_owned(), web_sys::File::name);
-            return Ok(ResolvedSource::Blob {
-                blob: blob.clone(),
-                name,
-            });
-        }
-        Some(ModelSource::Url(url)) => {
-            let path = url.split(['?', '#']).next().unwrap_or(url);
-            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-            return Ok(ResolvedSource::Url {
-                url: url.clone(),
-                name,
-                sha256: None,
-                bytes: None,
-            });
-        }
+        Some(ModelSource::Files(files)) => return Ok(resolve_files(files)),
         Some(ModelSource::Catalogue(name)) => Some(name),
         None => None,
     };
-    let entries = list(relays).await?;
+    let id: Option<ModelId> = wanted.and_then(|name| name.parse().ok());
+    let entries = match (list(relays).await, id) {
+        (Ok(entries), _) => entries,
+        (Err(_), Some(_)) => Vec::new(),
+        (Err(failure), None) => return Err(failure),
+    };
     let entry = match wanted {
         Some(name) => entries.iter().find(|entry| entry.answers_to(name)),
         None => entries
@@ -106,17 +95,65 @@ pub(crate) async fn resolve(
             .or_else(|| entries.first()),
     };
     let Some(entry) = entry else {
+        if let Some(id) = id {
+            return Ok(ResolvedSource::kept(id));
+        }
         let known: Vec<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
         return Err(LoadFailure::Unknown {
             offered: known.join(", "),
         });
     };
-    Ok(ResolvedSource::Url {
+    let file = UrlFile {
         url: entry.url.clone(),
-        name: entry.name.clone(),
         sha256: Some(entry.sha256),
         bytes: Some(entry.bytes),
-    })
+    };
+    let files = vec![ResolvedFile::Url(file)];
+    Ok(ResolvedSource::files(&entry.name, files))
+}
+
+/// Files of one model; an address of one part of a split file stands for all of its parts.
+fn resolve_files(files: &[FileSource]) -> ResolvedSource {
+    let name = files.first().map_or_else(|| "a file".to_owned(), name_of);
+    if let [FileSource::Url { url, sha256: None }] = files
+        && let Some(urls) = part_names(url)
+    {
+        let part = |url| {
+            ResolvedFile::Url(UrlFile {
+                url,
+                sha256: None,
+                bytes: None,
+            })
+        };
+        return ResolvedSource::files(&name, urls.into_iter().map(part).collect());
+    }
+    let mut files: Vec<_> = files.iter().map(|file| (name_of(file), file)).collect();
+    // Parts that a person chose come in any order.
+    if files.iter().all(|(name, _)| part_names(name).is_some()) {
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    let file = |(_, file): (String, &FileSource)| match file {
+        FileSource::Blob(blob) => ResolvedFile::Blob(blob.clone()),
+        FileSource::Url { url, sha256 } => ResolvedFile::Url(UrlFile {
+            url: url.clone(),
+            sha256: *sha256,
+            bytes: None,
+        }),
+    };
+    ResolvedSource::files(&name, files.into_iter().map(file).collect())
+}
+
+fn name_of(file: &FileSource) -> String {
+    match file {
+        FileSource::Blob(blob) => {
+            let file = blob.dyn_ref::<web_sys::File>();
+            file.map_or_else(|| "a file".to_owned(), web_sys::File::name)
+        }
+        FileSource::Url { url, .. } => {
+            let path = url.split(['?', '#']).next().unwrap_or(url);
+            path.rsplit('/').next().unwrap_or(path).to_owned()
+        }
+    }
 }
 
 impl Entry {

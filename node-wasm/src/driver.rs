@@ -4,12 +4,13 @@
 //! in [`Driver::working`] whose result comes back as a happening.
 
 mod answers;
-mod models;
+mod errands;
 
 use crate::asks::Asks;
 use crate::browser::{self, PageEvent};
 use crate::clock::{Clock, PageTimer, Slice};
 use crate::engine_link::{EngineEvent, EngineLink, LossCause, ResolvedSource};
+use crate::errand::Reply;
 use crate::fault::LoadFailure;
 use crate::follower::cancelled_update;
 use crate::identity;
@@ -21,11 +22,11 @@ use crate::store::{Shelf, StoreError};
 use crate::tabs::{Heard, TabId, TabMessage};
 use crate::web_lock::HeldLock;
 use ed25519_dalek::SigningKey;
+use errands::{Errands, Waiter};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, FutureExt as _, LocalBoxFuture, select};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, select_biased};
-use models::{Waiter, Wanted};
 use std::collections::BTreeSet;
 use std::pin::pin;
 use thrum_hive::io::{Input, JobId, Output, StoreKey};
@@ -58,8 +59,7 @@ pub(crate) struct Driver {
     followers: BTreeSet<TabId>,
     /// what the machine's `LoadModel` loads
     model: Option<ModelSource>,
-    /// who waits for the model that is being loaded
-    load_waiters: Vec<Waiter>,
+    errands: Errands,
 }
 
 /// What happened.
@@ -76,8 +76,8 @@ enum Happening {
 /// The result of something that took time.
 enum Done {
     Loaded(StoreKey, Result<Option<Vec<u8>>, StoreError>),
-    /// where a model is; asked for by the machine, or by somebody who waits
-    Resolved(Result<ResolvedSource, LoadFailure>, Option<Wanted>),
+    /// where the model of an errand is
+    Resolved(u64, Result<ResolvedSource, LoadFailure>),
     Stored(Result<(), StoreError>),
 }
 
@@ -114,7 +114,7 @@ impl Driver {
             asks: Asks::default(),
             followers: BTreeSet::new(),
             model: life.options.model.clone(),
-            load_waiters: Vec::new(),
+            errands: Errands::default(),
             life,
         }
     }
@@ -239,7 +239,7 @@ impl Driver {
             Output::Open { stream, peer, kind } => self.net.open(stream, peer, kind),
             Output::Send { stream, frame } => self.net.send(stream, frame),
             Output::Close(stream) => self.net.close(stream),
-            Output::LoadModel => self.resolve(self.model.clone(), None),
+            Output::LoadModel => self.load_own_model(),
             Output::Run { job, prompt, local } => {
                 if let Ok(engine) = &self.engine {
                     engine.run(job.0, &prompt, local);
@@ -295,23 +295,7 @@ impl Driver {
                 self.tell(Input::Loaded { key, value });
             }
             Done::Stored(stored) => self.on_store(stored.err().as_ref()),
-            Done::Resolved(Ok(found), wanted) => {
-                if let Some(Wanted { source, waiter }) = wanted {
-                    self.model = source;
-                    self.load_waiters.extend(waiter);
-                }
-                self.load(found);
-            }
-            Done::Resolved(Err(failure), None) => {
-                let reason = failure.to_string();
-                self.tell(Input::EngineLost { reason });
-            }
-            Done::Resolved(Err(failure), Some(Wanted { waiter, .. })) => {
-                tracing::warn!(%failure, "no other model was loaded");
-                if let Some(waiter) = waiter {
-                    self.answer_load(waiter, Err(failure));
-                }
-            }
+            Done::Resolved(number, found) => self.resolved(number, found),
         }
     }
 
@@ -327,26 +311,40 @@ impl Driver {
     fn on_engine(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Ready {
+                load,
                 model,
                 backend,
                 millitokens_per_second,
             } => {
-                for waiter in std::mem::take(&mut self.load_waiters) {
-                    self.answer_load(waiter, Ok(model.clone()));
-                }
+                self.errand_done(load, Reply::Loaded(Ok(model.clone())));
                 self.tell(Input::EngineReady {
                     model,
                     backend,
                     millitokens_per_second,
                 });
             }
+            EngineEvent::NotLoaded { load, trouble } => {
+                tracing::warn!(reason = trouble.reason, "the model stays as it was");
+                self.fail(load, trouble.into());
+            }
             EngineEvent::Lost { cause, reason } => {
-                for waiter in std::mem::take(&mut self.load_waiters) {
-                    let reason = reason.clone();
-                    self.answer_load(waiter, Err(LoadFailure::Engine { cause, reason }));
-                }
+                self.errands_lost(cause, &reason);
                 self.tell(Input::EngineLost { reason });
             }
+            EngineEvent::Embedded { embedding, result } => {
+                let result = result.map_err(LoadFailure::from);
+                self.errand_done(embedding, Reply::Embedded(result));
+            }
+            EngineEvent::Inspected { inspection, result } => {
+                let result = result.map_err(LoadFailure::from);
+                self.errand_done(inspection, Reply::Inspected(result));
+            }
+            EngineEvent::Kept {
+                list,
+                models,
+                used_bytes,
+                quota_bytes,
+            } => self.kept(list, models, used_bytes, quota_bytes),
             EngineEvent::Tokens { job, tokens } => {
                 self.tell(Input::JobTokens {
                     job: JobId(job),
@@ -392,7 +390,8 @@ impl Driver {
             }
             EngineEvent::Log { level, message } => log::add(level, message),
             EngineEvent::Forgotten { model } => {
-                tracing::info!(%model, "a model's file was removed");
+                tracing::info!(%model, "a model's files were removed");
+                self.removed(model);
             }
         }
     }
@@ -402,11 +401,12 @@ impl Driver {
             // Taken by the loop.
             Order::Close(_) => {}
             Order::Command(command) => self.command(None, command),
-            Order::Forget(model) => self.forget(model),
-            Order::Load(source, waiter) => {
-                let waiter = waiter.map(Waiter::Here);
-                self.resolve(source.clone(), Some(Wanted { source, waiter }));
-            }
+            Order::Errand {
+                ticket,
+                errand,
+                waiter,
+            } => self.run_errand(errand, Waiter::Here(ticket, waiter)),
+            Order::StopErrand { ticket } => self.stop_errand(None, ticket),
         }
     }
 

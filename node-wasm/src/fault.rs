@@ -1,6 +1,6 @@
 //! Why the node cannot do what a page or a program asked of it.
 
-use crate::engine_link::LossCause;
+use crate::engine_link::{LossCause, Trouble};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
@@ -89,6 +89,12 @@ pub enum LoadFailure {
     },
 }
 
+impl From<Trouble> for LoadFailure {
+    fn from(Trouble { cause, reason }: Trouble) -> Self {
+        Self::Engine { cause, reason }
+    }
+}
+
 impl LoadFailure {
     fn code(&self) -> &'static str {
         match self {
@@ -96,8 +102,10 @@ impl LoadFailure {
             Self::NoCatalogue { .. } => "model_unreachable",
             Self::Engine { cause, .. } => match cause {
                 LossCause::BackendUnavailable => "backend_unavailable",
+                LossCause::Cancelled => "cancelled",
                 LossCause::EngineFailed => "engine_failed",
                 LossCause::InvalidModel => "invalid_model",
+                LossCause::InvalidRequest => "invalid_request",
                 LossCause::ModelUnreachable => "model_unreachable",
                 LossCause::OutOfMemory => "out_of_memory",
             },

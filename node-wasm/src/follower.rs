@@ -5,13 +5,15 @@
 
 use crate::browser::PageEvent;
 use crate::engine_link::LossCause;
+use crate::errand::{Errand, ReplySender};
 use crate::fault::LoadFailure;
-use crate::node::{Life, LoadWaiter, Order, Stage};
+use crate::node::{Life, Order, Stage};
 use crate::tabs::{Heard, TabMessage, Tabs};
 use crate::web_lock::{self, HeldLock, LockRequest};
 use futures::channel::oneshot;
 use futures::future::{FusedFuture, FutureExt as _};
 use futures::{StreamExt as _, select};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use thrum_protocol::view::{AskErrorCode, AskUpdate, Command, Event};
 
@@ -60,7 +62,7 @@ struct Follower {
     waits: bool,
     /// something changed since it was asked for
     changed: bool,
-    loading: Vec<LoadWaiter>,
+    errands: BTreeMap<u64, (Errand, ReplySender)>,
 }
 
 impl Follower {
@@ -92,19 +94,19 @@ impl Follower {
                     life.shared.emit(&Event::Ask { ask, update });
                 }
             }
-            TabMessage::Loaded { to, result } if is_own(life, to) => {
-                for waiter in self.loading.drain(..) {
+            TabMessage::ErrandDone { to, ticket, reply } if is_own(life, to) => {
+                if let Some((_, waiter)) = self.errands.remove(&ticket) {
                     // Whoever asked may have stopped waiting.
-                    waiter.send(result.clone()).ok();
+                    waiter.send(reply).ok();
                 }
             }
             TabMessage::Ask { .. }
             | TabMessage::Bye { .. }
             | TabMessage::Command { .. }
-            | TabMessage::Forget { .. }
             | TabMessage::Hello { .. }
-            | TabMessage::Load { .. }
-            | TabMessage::Loaded { .. }
+            | TabMessage::Errand { .. }
+            | TabMessage::ErrandDone { .. }
+            | TabMessage::StopErrand { .. }
             | TabMessage::WantSnapshot {} => {}
         }
     }
@@ -124,12 +126,22 @@ impl Follower {
                     command,
                 });
             }
-            Order::Forget(model) => say(life, |_| TabMessage::Forget { model }),
-            Order::Load(source, waiter) => {
-                self.loading.extend(waiter);
+            Order::Errand {
+                ticket,
+                errand,
+                waiter,
+            } => {
                 if let Some(tabs) = &life.tabs {
-                    tabs.say_load(source.as_ref());
+                    tabs.say_errand(ticket, &errand);
                 }
+                self.errands.insert(ticket, (errand, waiter));
+            }
+            Order::StopErrand { ticket } => {
+                self.errands.remove(&ticket);
+                say(life, |tabs| TabMessage::StopErrand {
+                    from: tabs.own(),
+                    ticket,
+                });
             }
         }
         None
@@ -145,15 +157,12 @@ impl Follower {
     }
 
     fn give_up(&mut self, reason: &str) {
-        for waiter in self.loading.drain(..) {
-            // Whoever asked may have stopped waiting.
+        for (errand, waiter) in std::mem::take(&mut self.errands).into_values() {
+            let cause = LossCause::EngineFailed;
             let reason = reason.to_owned();
-            waiter
-                .send(Err(LoadFailure::Engine {
-                    cause: LossCause::EngineFailed,
-                    reason,
-                }))
-                .ok();
+            let reply = errand.failed(LoadFailure::Engine { cause, reason });
+            // Whoever asked may have stopped waiting.
+            waiter.send(reply).ok();
         }
         self.waits = false;
     }

@@ -24,6 +24,7 @@ mod catalogue;
 mod clock;
 mod crash;
 mod driver;
+pub mod errand;
 mod follower;
 mod http;
 mod identity;
@@ -39,6 +40,8 @@ mod worker {
     pub(crate) mod messages;
 }
 
+pub use engine_link::{Inspection, KeptModel};
+pub use errand::KeptModels;
 pub use fault::Fault;
 pub use node::{Node, Role};
-pub use options::{BackendChoice, ModelSource, NodeOptions};
+pub use options::{BackendChoice, FileSource, ModelSource, NodeOptions};

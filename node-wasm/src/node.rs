@@ -3,9 +3,11 @@
 use crate::browser::{PageEvent, PageListener};
 use crate::clock::Clock;
 use crate::driver::Driver;
-use crate::fault::{Fault, LoadFailure};
+use crate::engine_link::{Embeddings, Inspection};
+use crate::errand::{Errand, KeptModels, Reply, ReplySender};
+use crate::fault::Fault;
 use crate::follower::{self, End};
-use crate::options::{ModelSource, NodeOptions};
+use crate::options::{FileSource, ModelSource, NodeOptions};
 use crate::pending::Pending;
 use crate::store::Keeper;
 use crate::tabs::{Heard, Tabs};
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
     /// known before [`Node::start`] is done
     peer_id: Cell<Option<NodeId>>,
     relays: Vec<String>,
+    last_ticket: Cell<u64>,
 }
 
 /// Who knows how things stand.
@@ -65,12 +68,16 @@ pub(crate) enum Stage {
 pub(crate) enum Order {
     Close(oneshot::Sender<()>),
     Command(Command),
-    Forget(ModelId),
-    Load(Option<ModelSource>, Option<LoadWaiter>),
+    Errand {
+        /// this tab's own number for it
+        ticket: u64,
+        errand: Errand,
+        waiter: ReplySender,
+    },
+    StopErrand {
+        ticket: u64,
+    },
 }
-
-/// Learns how a model's loading ends.
-pub(crate) type LoadWaiter = oneshot::Sender<Result<ModelOffer, LoadFailure>>;
 
 /// Everything the loop listens to, in either role.
 pub(crate) struct Life {
@@ -112,6 +119,7 @@ impl Node {
             orders: orders_sender,
             peer_id: Cell::new(known.as_ref().map(node_id)),
             relays: options.relays.clone(),
+            last_ticket: Cell::new(0),
         });
         let life = Life {
             shared: shared.clone(),
@@ -164,43 +172,115 @@ impl Node {
         self.order(Order::Command(command));
     }
 
-    /// Loads another model in place of the one the node was made with; `None` is the relay's
-    /// default. How it goes is seen in the events.
-    ///
-    /// # Errors
-    /// [`Fault::Closed`].
-    pub fn load_model(&self, source: Option<ModelSource>) -> Result<(), Fault> {
-        if self.order(Order::Load(source, None)) {
-            Ok(())
-        } else {
-            Err(Fault::Closed)
-        }
-    }
-
-    /// As [`Node::load_model`], and waits until the model is loaded and measured.
+    /// Loads another model in place of the one the node was made with, and waits until it is
+    /// loaded and measured; `None` is the relay's default. The loaded one answers meanwhile, and
+    /// stays where the other cannot be loaded.
     ///
     /// # Errors
     /// [`Fault::ModelUnavailable`] why it is not, [`Fault::Closed`].
-    pub async fn load_model_and_wait(
-        &self,
-        source: Option<ModelSource>,
-    ) -> Result<ModelOffer, Fault> {
-        let (sender, receiver) = oneshot::channel();
-        let model = match &source {
-            Some(ModelSource::Catalogue(text) | ModelSource::Url(text)) => text.clone(),
-            Some(ModelSource::Blob(_)) => "a file".to_owned(),
-            None => "default".to_owned(),
-        };
-        if !self.order(Order::Load(source, Some(sender))) {
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the loading.
+    pub async fn load_model(&self, source: Option<ModelSource>) -> Result<ModelOffer, Fault> {
+        let model = words(source.as_ref());
+        let Reply::Loaded(loaded) = self.errand(Errand::Load(source)).await? else {
             return Err(Fault::Closed);
-        }
-        let loaded = receiver.await.map_err(|_| Fault::Closed)?;
+        };
         loaded.map_err(|failure| Fault::ModelUnavailable { model, failure })
     }
 
-    /// Removes a model's file from what the browser keeps for this site.
-    pub fn forget_model(&self, model: ModelId) {
-        self.order(Order::Forget(model));
+    /// What a model is and whether it fits, reading no more than its header.
+    ///
+    /// # Errors
+    /// [`Fault::ModelUnavailable`] why it cannot be said, [`Fault::Closed`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the reading.
+    pub async fn inspect_model(&self, source: Option<ModelSource>) -> Result<Inspection, Fault> {
+        let model = words(source.as_ref());
+        let Reply::Inspected(told) = self.errand(Errand::Inspect(source)).await? else {
+            return Err(Fault::Closed);
+        };
+        told.map(|told| *told)
+            .map_err(|failure| Fault::ModelUnavailable { model, failure })
+    }
+
+    /// The models in the browser's storage, and how much room there is.
+    ///
+    /// # Errors
+    /// [`Fault::Closed`].
+    pub async fn kept_models(&self) -> Result<KeptModels, Fault> {
+        let Reply::Kept(kept) = self.errand(Errand::ListKept).await? else {
+            return Err(Fault::Closed);
+        };
+        Ok(kept)
+    }
+
+    async fn errand(&self, errand: Errand) -> Result<Reply, Fault> {
+        let ticket = self.shared.last_ticket.get() + 1;
+        self.shared.last_ticket.set(ticket);
+        let (waiter, receiver) = oneshot::channel();
+        let order = Order::Errand {
+            ticket,
+            errand,
+            waiter,
+        };
+        if !self.order(order) {
+            return Err(Fault::Closed);
+        }
+        let mut stop = StopOnDrop {
+            node: self,
+            ticket: Some(ticket),
+        };
+        let reply = receiver.await.map_err(|_| Fault::Closed);
+        stop.ticket = None;
+        reply
+    }
+
+    /// Removes a model's files from what the browser keeps for this site; what is not there is no
+    /// error. A loaded model stays loaded.
+    ///
+    /// # Errors
+    /// [`Fault::ModelUnavailable`] where there is no engine to do it, [`Fault::Closed`].
+    pub async fn remove_model(&self, id: ModelId) -> Result<(), Fault> {
+        let Reply::Removed(removed) = self.errand(Errand::Remove(id)).await? else {
+            return Err(Fault::Closed);
+        };
+        let model = id.to_string();
+        removed.map_err(|failure| Fault::ModelUnavailable { model, failure })
+    }
+
+    /// One vector of length 1 for each text, by the loaded model; where none is loaded, the node's
+    /// own is loaded first.
+    ///
+    /// # Errors
+    /// [`Fault::ModelUnavailable`] where the model gives no vectors or a text does not fit,
+    /// [`Fault::Closed`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the computing.
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Embeddings, Fault> {
+        if self
+            .snapshot()
+            .is_none_or(|snapshot| snapshot.model.is_none())
+        {
+            self.load_own_model().await?;
+        }
+        let Reply::Embedded(embedded) = self.errand(Errand::Embed(texts)).await? else {
+            return Err(Fault::Closed);
+        };
+        let model = "loaded".to_owned();
+        embedded.map_err(|failure| Fault::ModelUnavailable { model, failure })
+    }
+
+    async fn load_own_model(&self) -> Result<(), Fault> {
+        let Reply::Loaded(loaded) = self.errand(Errand::LoadOwn).await? else {
+            return Err(Fault::Closed);
+        };
+        let model = "default".to_owned();
+        loaded
+            .map(drop)
+            .map_err(|failure| Fault::ModelUnavailable { model, failure })
     }
 
     /// The relays the node was made with, as they were given.
@@ -235,6 +315,33 @@ impl Node {
     /// Whether the loop will see it.
     fn order(&self, order: Order) -> bool {
         self.shared.orders.clone().try_send(order).is_ok()
+    }
+}
+
+/// Stops an errand whose caller stopped waiting.
+struct StopOnDrop<'a> {
+    node: &'a Node,
+    /// none once the reply is there
+    ticket: Option<u64>,
+}
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.node.order(Order::StopErrand { ticket });
+        }
+    }
+}
+
+/// A source, as an error speaks of it.
+fn words(source: Option<&ModelSource>) -> String {
+    match source {
+        Some(ModelSource::Catalogue(text)) => text.clone(),
+        Some(ModelSource::Files(files)) => match files.first() {
+            Some(FileSource::Url { url, .. }) => url.clone(),
+            Some(FileSource::Blob(_)) | None => "a file".to_owned(),
+        },
+        None => "default".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a node is made with.
 
 use crate::fault::Fault;
+use thrum_protocol::id::ModelId;
 use thrum_protocol::limits::MAX_TEXT_BYTES;
 
 pub use crate::engine_link::BackendChoice;
@@ -70,12 +71,24 @@ impl NodeOptions {
 /// Where a model comes from, as the person says it.
 #[derive(Clone, Debug)]
 pub enum ModelSource {
+    /// name, id or file name in a relay's catalogue, or the id of a kept model
+    Catalogue(String),
+    /// these files, in order
+    Files(Vec<FileSource>),
+}
+
+/// One file of a model.
+#[derive(Clone, Debug)]
+pub enum FileSource {
     /// a file the person chose
     Blob(web_sys::Blob),
-    /// name, id or file name in a relay's catalogue
-    Catalogue(String),
     /// the address of a `.gguf` file
-    Url(String),
+    Url {
+        /// absolute, or relative to the page
+        url: String,
+        /// what it must hash to, where that is known
+        sha256: Option<ModelId>,
+    },
 }
 
 impl ModelSource {
@@ -83,10 +96,16 @@ impl ModelSource {
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         let is_address = text.contains("://") || text.starts_with(['/', '.']);
-        if is_address {
-            Self::Url(text.to_owned())
-        } else {
-            Self::Catalogue(text.to_owned())
+        if !is_address {
+            return Self::Catalogue(text.to_owned());
         }
+        let url = text.to_owned();
+        Self::Files(vec![FileSource::Url { url, sha256: None }])
+    }
+
+    /// A file the person chose.
+    #[must_use]
+    pub fn from_blob(blob: web_sys::Blob) -> Self {
+        Self::Files(vec![FileSource::Blob(blob)])
     }
 }

@@ -3,12 +3,10 @@
 //! All tabs are of one origin and trust each other, but they may be of different builds: what is
 //! not understood is dropped.
 
-use crate::fault::{LoadFailure, text_of};
-use crate::options::ModelSource;
+use crate::errand::{Errand, ErrandText, Reply};
+use crate::fault::text_of;
 use futures::channel::mpsc;
 use serde::{Deserialize, Serialize};
-use thrum_protocol::id::ModelId;
-use thrum_protocol::model::ModelOffer;
 use thrum_protocol::view::{Command, Event, Snapshot};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -31,43 +29,36 @@ pub(crate) enum TabMessage {
     Bye { from: TabId },
     /// follower to owner: do this
     Command { from: TabId, command: Command },
+    /// follower to owner: do this about models; files travel beside the message
+    Errand {
+        from: TabId,
+        ticket: u64,
+        errand: ErrandText,
+    },
+    /// owner to one: what came of its errand
+    ErrandDone {
+        to: TabId,
+        ticket: u64,
+        reply: Reply,
+    },
     /// owner to all: this happened
     Event { event: Event },
-    /// follower to owner: remove this model's file
-    Forget { model: ModelId },
     /// follower to owner: I am here, let me see
     Hello { from: TabId },
-    /// follower to owner: load this model; a file travels beside the message
-    Load { from: TabId, model: ModelText },
-    /// owner to one: how the loading of its model ended
-    Loaded {
-        to: TabId,
-        result: Result<ModelOffer, LoadFailure>,
-    },
     /// owner to all: I am the owner from this moment on
     Owner {},
     /// owner to all: how things stand
     Snapshot { snapshot: Box<Snapshot> },
+    /// follower to owner: nobody waits for this errand any more
+    StopErrand { from: TabId, ticket: u64 },
     /// follower to owner: let me see again
     WantSnapshot {},
 }
 
-/// A model source that can be said as text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum ModelText {
-    /// the file beside the message
-    Blob,
-    Catalogue(String),
-    /// the relay's default
-    Default,
-    Url(String),
-}
-
-/// A message and the file beside it.
+/// A message and the files beside it.
 pub(crate) struct Heard {
     pub(crate) message: TabMessage,
-    pub(crate) blob: Option<web_sys::Blob>,
+    pub(crate) blobs: Vec<web_sys::Blob>,
 }
 
 /// The channel between the tabs.
@@ -111,32 +102,27 @@ impl Tabs {
 
     /// Says something to all other tabs.
     pub(crate) fn say(&self, message: &TabMessage) {
-        self.say_with(message, None);
+        self.say_with(message, &[]);
     }
 
-    /// Has the owner load a model.
-    pub(crate) fn say_load(&self, source: Option<&ModelSource>) {
-        let (model, blob) = match source {
-            Some(ModelSource::Blob(blob)) => (ModelText::Blob, Some(blob)),
-            Some(ModelSource::Catalogue(name)) => (ModelText::Catalogue(name.clone()), None),
-            Some(ModelSource::Url(url)) => (ModelText::Url(url.clone()), None),
-            None => (ModelText::Default, None),
+    /// Has the owner do something about models.
+    pub(crate) fn say_errand(&self, ticket: u64, errand: &Errand) {
+        let (errand, blobs) = errand.to_text();
+        let from = self.own;
+        let message = TabMessage::Errand {
+            from,
+            ticket,
+            errand,
         };
-        self.say_with(
-            &TabMessage::Load {
-                from: self.own,
-                model,
-            },
-            blob,
-        );
+        self.say_with(&message, &blobs);
     }
 
-    fn say_with(&self, message: &TabMessage, blob: Option<&web_sys::Blob>) {
+    fn say_with(&self, message: &TabMessage, blobs: &[web_sys::Blob]) {
         let Ok(text) = serde_json::to_string(message) else {
             return;
         };
         let parts = js_sys::Array::of1(&text.into());
-        if let Some(blob) = blob {
+        for blob in blobs {
             parts.push(blob);
         }
         if let Err(thrown) = self.channel.post_message(&parts) {
@@ -152,23 +138,13 @@ impl Drop for Tabs {
     }
 }
 
-impl ModelText {
-    /// The source that was meant: the relay's default where there is none.
-    pub(crate) fn into_source(self, blob: Option<web_sys::Blob>) -> Option<ModelSource> {
-        match self {
-            Self::Blob => blob.map(ModelSource::Blob),
-            Self::Catalogue(name) => Some(ModelSource::Catalogue(name)),
-            Self::Default => None,
-            Self::Url(url) => Some(ModelSource::Url(url)),
-        }
-    }
-}
-
 fn unpack(data: &JsValue) -> Option<Heard> {
     let parts = data.dyn_ref::<js_sys::Array>()?;
     let message = serde_json::from_str(&parts.get(0).as_string()?).ok()?;
     Some(Heard {
         message,
-        blob: parts.get(1).dyn_into().ok(),
+        blobs: (parts.iter().skip(1))
+            .filter_map(|part| part.dyn_into().ok())
+            .collect(),
     })
 }

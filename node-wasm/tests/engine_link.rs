@@ -13,7 +13,9 @@ pub mod worker;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use golden::{Golden, MODEL};
-use thrum_node_wasm::engine_link::{BackendChoice, EngineEvent, EngineLink, ResolvedSource};
+use thrum_node_wasm::engine_link::{
+    BackendChoice, EngineEvent, EngineLink, ResolvedFile, ResolvedSource,
+};
 use thrum_protocol::id::ModelId;
 use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::Sampling;
@@ -70,10 +72,7 @@ fn spawn(url: &str) -> (EngineLink, mpsc::UnboundedReceiver<EngineEvent>) {
 fn demonstrator() -> ResolvedSource {
     let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(MODEL));
     let blob = Blob::new_with_u8_array_sequence(&parts).expect("bytes make a Blob");
-    ResolvedSource::Blob {
-        blob,
-        name: "demo".to_owned(),
-    }
+    ResolvedSource::files("demo", vec![ResolvedFile::Blob(blob)])
 }
 
 fn prompt(text: &str, max_new_tokens: u32) -> Prompt {
@@ -103,7 +102,7 @@ async fn next_but_progress(events: &mut mpsc::UnboundedReceiver<EngineEvent>) ->
 #[wasm_bindgen_test]
 async fn a_worker_answers_through_the_link() {
     let (link, mut events) = spawn(&script("run_worker"));
-    link.load(demonstrator(), BackendChoice::Cpu);
+    link.load(1, demonstrator(), BackendChoice::Cpu);
     let ready = next_but_progress(&mut events).await;
     assert!(
         matches!(
@@ -154,7 +153,7 @@ async fn a_worker_answers_through_the_link() {
         matches!(failed, EngineEvent::Failed { job: 9, .. }),
         "{failed:?}"
     );
-    link.load(demonstrator(), BackendChoice::Cpu);
+    link.load(1, demonstrator(), BackendChoice::Cpu);
     let ready = next_but_progress(&mut events).await;
     assert!(matches!(ready, EngineEvent::Ready { .. }), "{ready:?}");
 }
@@ -170,7 +169,7 @@ async fn a_panic_is_told_and_the_next_load_starts_another_worker() {
         };
         assert!(reason.contains("on purpose"), "{reason}");
         assert_eq!(next_but_progress(&mut events).await, EngineEvent::Wake);
-        link.load(demonstrator(), BackendChoice::Cpu);
+        link.load(1, demonstrator(), BackendChoice::Cpu);
     }
 }
 
@@ -180,7 +179,7 @@ async fn a_script_that_does_not_load_is_told() {
     for _ in 0..2 {
         let lost = next_but_progress(&mut events).await;
         assert!(matches!(lost, EngineEvent::Lost { .. }), "{lost:?}");
-        link.load(demonstrator(), BackendChoice::Cpu);
+        link.load(1, demonstrator(), BackendChoice::Cpu);
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod golden;
+#[allow(dead_code, reason = "other tests want more of it")]
 mod rig;
 #[path = "../src/worker/mod.rs"]
 #[expect(
@@ -16,13 +17,15 @@ mod rig;
 pub mod worker;
 
 use golden::{Golden, MODEL};
-use rig::{Outcome, Rig, endless, prompt, sha256, url_of};
+use rig::{Outcome, Rig, blob, endless, file_source, prompt, sha256, url_of};
+use thrum_engine::arch::Architecture;
+use thrum_engine::synthetic::SyntheticModel;
 use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::{LogitBias, Sampling, Shift};
 use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use worker::Surroundings;
-use worker::messages::{BackendChoice, EngineEvent, Order, Stage};
+use worker::messages::{BackendChoice, EngineEvent, LossCause, Order, Stage};
 use worker::pace::Pacer;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -189,6 +192,48 @@ async fn every_parameter_of_sampling_reaches_the_engine() {
     }
 }
 
+/// An encoder gives a vector of length 1 for each text; a model that answers gives none.
+#[wasm_bindgen_test]
+async fn an_encoder_turns_texts_into_vectors() {
+    let model = SyntheticModel {
+        architecture: Architecture::Bert,
+        ..SyntheticModel::SMALL
+    };
+    let embed = |embedding, texts: &[&str]| Order::Embed {
+        embedding,
+        texts: texts.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    let mut rig = Rig::new();
+    rig.load_blob(&model.gguf(), BackendChoice::Cpu);
+    rig.ready().await;
+    rig.order(embed(1, &["ab", "ab cd", "ab"]));
+    let EngineEvent::Embedded {
+        embedding: 1,
+        result: Ok(done),
+    } = rig.event().await
+    else {
+        panic!("no vectors came");
+    };
+    assert_eq!((done.vectors.len(), done.vectors[0].len()), (3, model.dim));
+    assert_eq!(done.vectors[0], done.vectors[2]);
+    assert_ne!(done.vectors[0], done.vectors[1]);
+    for vector in &done.vectors {
+        let length: f32 = vector.iter().map(|x| x * x).sum();
+        assert!((length - 1.0).abs() < 1e-3, "{length}");
+    }
+    rig.load_blob(MODEL, BackendChoice::Cpu);
+    rig.ready().await;
+    rig.order(embed(2, &["ab"]));
+    let EngineEvent::Embedded {
+        result: Err(trouble),
+        ..
+    } = rig.event().await
+    else {
+        panic!("a model that answers gave a vector");
+    };
+    assert_eq!(trouble.cause, LossCause::InvalidRequest);
+}
+
 #[wasm_bindgen_test]
 async fn a_stop_string_is_trimmed() {
     let mut rig = Rig::loaded(BackendChoice::Cpu).await;
@@ -279,8 +324,9 @@ async fn jobs_take_turns_and_the_persons_own_go_first() {
     let mut rig = Rig::loaded(BackendChoice::Cpu).await;
     let (long_alone, own_alone) = (rig.answer(&long).await, rig.answer(&own).await);
 
+    let told = rig.inspect(file_source(), vec![blob(MODEL)]).await;
     let scarce = Surroundings {
-        available_bytes: 2_500_000,
+        available_bytes: told.expect("a good model").memory_bytes + 1,
     };
     for surroundings in [Surroundings::of_this_machine(), scarce] {
         let mut rig = Rig::with(surroundings);

@@ -69,7 +69,10 @@ async fn all_paths_give_the_same_tokens() {
     let config = &header.config;
     let reference = ReferenceModel::new(config.clone(), &weights, Rounding::Int8);
     let mut reference = Model::new(reference, POSITIONS);
-    let mut cpu = Model::new(CpuModel::new(config.clone(), weights).expect("room"), POSITIONS);
+    let mut cpu = Model::new(
+        CpuModel::new(config.clone(), weights).expect("room"),
+        POSITIONS,
+    );
     let device = GpuDevice::request(GpuOptions::default())
         .await
         .expect("Chromium has WebGPU");

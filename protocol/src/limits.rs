@@ -44,6 +44,12 @@ pub const MAX_PENALTY_MILLI: u32 = 2_000;
 /// thousandths; the largest repetition penalty. Common values lie between 1,000 and 1,300.
 pub const MAX_REPETITION_PENALTY_MILLI: u32 = 10_000;
 
+/// count; adapters that one answer wears. Each costs a few percent of its time.
+pub const MAX_GENOMES: usize = 8;
+
+/// thousandths; the largest scale of an adapter, either way. Beyond 2 nothing sensible comes.
+pub const MAX_GENOME_SCALE_MILLI: u32 = 100_000;
+
 /// bytes; a JSON schema. Larger ones are whole documents.
 pub const MAX_SCHEMA_BYTES: usize = 16 * 1024;
 

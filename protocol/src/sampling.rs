@@ -3,9 +3,10 @@
 //! Signed messages hold integers from 0 up only: fractions are thousandths, and what may go either
 //! way is a [`Shift`]. A member that has its neutral value is not on the wire.
 
+use crate::id::ModelId;
 use crate::limits::{
-    MAX_LOGIT_BIAS_MILLI, MAX_LOGIT_BIASES, MAX_PENALTY_MILLI, MAX_REPETITION_PENALTY_MILLI,
-    MAX_SCHEMA_BYTES, MAX_TOP_LOGPROBS,
+    MAX_GENOME_SCALE_MILLI, MAX_GENOMES, MAX_LOGIT_BIAS_MILLI, MAX_LOGIT_BIASES, MAX_PENALTY_MILLI,
+    MAX_REPETITION_PENALTY_MILLI, MAX_SCHEMA_BYTES, MAX_TOP_LOGPROBS,
 };
 use crate::signed::{OpenError, within};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,18 @@ pub struct Sampling {
     /// what the whole answer must be; any text where there is none
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<AnswerFormat>,
+    /// adapters that the model wears, one on top of the other
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub genomes: Vec<GenomeUse>,
+}
+
+/// An adapter that a model wears for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenomeUse {
+    /// SHA-256 of its files
+    pub id: ModelId,
+    /// how much of it
+    pub scale: Shift,
 }
 
 /// An amount that may go either way, in thousandths. `{"more":500}` is +0.5, `{"less":500}` -0.5.
@@ -91,6 +104,7 @@ impl Sampling {
         logit_bias: Vec::new(),
         logprobs: None,
         format: None,
+        genomes: Vec::new(),
     };
 
     /// Whether every field is within its limit.
@@ -122,6 +136,10 @@ impl Sampling {
             small("logit_bias", bias.size(), MAX_LOGIT_BIAS_MILLI)?;
         }
         small("logprobs", self.logprobs.unwrap_or(0), MAX_TOP_LOGPROBS)?;
+        within("genomes", self.genomes.len(), MAX_GENOMES)?;
+        for GenomeUse { scale, .. } in &self.genomes {
+            small("genomes", scale.size(), MAX_GENOME_SCALE_MILLI)?;
+        }
         match &self.format {
             Some(AnswerFormat::JsonSchema(schema)) => {
                 within("format", schema.len(), MAX_SCHEMA_BYTES)

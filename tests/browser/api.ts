@@ -13,6 +13,11 @@ const state: "off" | "connecting" | "ready" | "working" | "paused" | "error" = n
 const paths: ("direct" | "relayed")[] = node.peers().map((peer) => peer.path);
 await node.donate();
 await node.models.load(new Blob([]));
+await node.models.load([new Blob([]), new URL("https://a.example/b.gguf")], { signal: AbortSignal.timeout(1) });
+const told = await node.models.inspect({ url: "https://a.example/b.gguf", sha256: "00" });
+const verdict: [boolean, string, number | null] = [told.fits, told.reason, told.downloadBytes];
+const kept: number[] = (await node.models.list()).map((model) => model.keptBytes);
+const room: number | null = (await node.models.storage()).quotaBytes;
 const answer = await node.chat.completions.create({
   messages: [{ role: "user", content: "reverse: starling" }],
   thrum: { route: "auto" },
@@ -23,14 +28,20 @@ const stream = await node.chat.completions.create({
   messages: [{ role: "user", content: "reverse: starling" }],
   stream: true,
 });
+const many = await node.chat.completions.create({
+  messages: [{ role: "user", content: "reverse: starling" }],
+  n: 2, logprobs: true, top_logprobs: 3, logit_bias: { 17: -100 }, min_p: 0.1, frequency_penalty: -0.5,
+  response_format: { type: "json_schema", json_schema: { name: "a", schema: { type: "object" } } },
+});
+const likely: number | undefined = many.choices[1]?.logprobs?.content[0]?.top_logprobs[0]?.logprob;
 for await (const chunk of stream) console.log(chunk.choices[0]?.delta.content ?? "");
 const bytes: ReadableStream = stream.toReadableStream();
 node.addEventListener("statechange", () => {});
 try {
   // @ts-expect-error a parameter that does not exist
-  await node.completions.create({ prompt: "a", logit_bias: {} });
+  await node.completions.create({ prompt: "a", best_of: 2 });
 } catch (error) {
   if (error instanceof ThrumError) console.log(error.code, error.cause);
 }
 await node.close();
-console.log(id, state, paths, text, provider, bytes);
+console.log(id, state, paths, text, provider, bytes, verdict, kept, room, likely);

@@ -146,7 +146,7 @@ const codeOf = (page, action) =>
 test("bad requests are refused by name", async () => {
   const { page, context } = await openNode(browser, relay);
   const refusals = {
-    'node => node.completions.create({ prompt: "a", logit_bias: {} })': "unsupported_parameter",
+    'node => node.completions.create({ prompt: "a", best_of: 2 })': "unsupported_parameter",
     'node => node.completions.create({ prompt: "a", temperature: NaN })': "invalid_request",
     'node => node.completions.create({ prompt: "a".repeat(600), thrum: { route: "local" } })': "invalid_request",
     'node => node.completions.create({ prompt: "a", model: "no-such-model" })': "unknown_model",

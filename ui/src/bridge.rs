@@ -7,9 +7,11 @@ use std::rc::Rc;
 
 use futures::StreamExt;
 use gloo_timers::callback::Timeout;
-use thrum_node_wasm::{ModelSource, Node, NodeOptions};
+use thrum_node_wasm::{FileSource, KeptModel, ModelSource, Node, NodeOptions};
+use thrum_protocol::id::ModelId;
 use thrum_protocol::view::{Command, Event, LogLine, Snapshot};
 use thrum_ui::log::MAX_LINES;
+use thrum_ui::models::{Inspected, Kept, Storage};
 use thrum_ui::state::{Action, Role};
 use web_sys::File;
 use yew::Callback;
@@ -26,10 +28,43 @@ const COUNTDOWN_MILLIS: u32 = 1_000;
 pub(crate) struct Start {
     /// database name: two names are two peers
     pub(crate) store: String,
-    /// a file instead of the relay's default model
-    pub(crate) file: Option<File>,
+    /// something else than the relay's default model
+    pub(crate) model: ModelChoice,
     /// whether a remembered donation goes on
     pub(crate) resume_donation: bool,
+}
+
+/// A model that a person chose.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum ModelChoice {
+    /// the file or files behind this address
+    Address(String),
+    /// the relay's default
+    #[default]
+    Default,
+    /// files of their own
+    Files(Vec<File>),
+    /// one that the browser keeps, by its id
+    Kept(String),
+}
+
+impl ModelChoice {
+    fn source(&self) -> Option<ModelSource> {
+        match self {
+            Self::Address(url) => {
+                let (url, sha256) = (url.clone(), None);
+                Some(ModelSource::Files(vec![FileSource::Url { url, sha256 }]))
+            }
+            Self::Default => None,
+            Self::Files(files) => {
+                let blobs = files
+                    .iter()
+                    .map(|file| FileSource::Blob(file.clone().into()));
+                Some(ModelSource::Files(blobs.collect()))
+            }
+            Self::Kept(id) => Some(ModelSource::Catalogue(id.clone())),
+        }
+    }
 }
 
 /// The running node.
@@ -65,7 +100,7 @@ impl Bridge {
     pub(crate) async fn start(start: Start, sink: Callback<Action>) -> Result<Self, String> {
         let node = Node::start(NodeOptions {
             relays: vec![browser::origin()],
-            model: start.file.map(|file| ModelSource::Blob(file.into())),
+            model: start.model.source(),
             store: start.store,
             resume_donation: start.resume_donation,
             ..NodeOptions::default()
@@ -82,17 +117,68 @@ impl Bridge {
         self.node.command(command);
     }
 
-    /// Loads a file, or the relay's default model again, in place of the model in the engine; done
-    /// when it is loaded and measured.
+    /// Loads a model in place of the model in the engine; done when it is loaded and measured.
+    /// Dropping the future stops it.
     ///
     /// # Errors
     /// A sentence for people where it cannot be used.
-    pub(crate) async fn load(&self, file: Option<File>) -> Result<(), String> {
-        self.node
-            .load_model_and_wait(file.map(|file| ModelSource::Blob(file.into())))
-            .await
-            .map(|_| ())
-            .map_err(|fault| fault.to_string())
+    pub(crate) async fn load(&self, choice: &ModelChoice) -> Result<(), String> {
+        let loaded = self.node.load_model(choice.source()).await;
+        loaded.map(drop).map_err(|fault| fault.to_string())
+    }
+
+    /// What a model is and whether it fits. Dropping the future stops it.
+    ///
+    /// # Errors
+    /// A sentence for people where it cannot be said.
+    pub(crate) async fn inspect(&self, choice: &ModelChoice) -> Result<Inspected, String> {
+        let told = self.node.inspect_model(choice.source()).await;
+        let told = told.map_err(|fault| fault.to_string())?;
+        Ok(Inspected {
+            name: told.name,
+            architecture: told.architecture,
+            parameters: told.parameters,
+            format: told.format,
+            download_bytes: told.download_bytes,
+            weight_bytes: told.weight_bytes,
+            kv_bytes: told.kv_bytes,
+            memory_bytes: told.memory_bytes,
+            available_bytes: told.available_bytes,
+            free_storage_bytes: told.free_storage_bytes,
+            context_tokens: told.context_tokens,
+            fits: told.fits,
+            reason: told.reason,
+        })
+    }
+
+    /// What the browser keeps; nothing where the node is closed.
+    pub(crate) async fn storage(&self) -> Storage {
+        let kept = self.node.kept_models().await.unwrap_or_default();
+        let model = |model: KeptModel| Kept {
+            id: model.id.to_string(),
+            name: model.name,
+            bytes: model.bytes,
+            total_bytes: model.total_bytes,
+            complete: model.complete,
+            day: browser::day(model.saved_millis),
+            source: model.source,
+        };
+        Storage {
+            models: kept.models.into_iter().map(model).collect(),
+            trouble: kept.trouble,
+            used_bytes: kept.used_bytes,
+            quota_bytes: kept.quota_bytes,
+        }
+    }
+
+    /// Removes a model from what the browser keeps.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), String> {
+        let id: ModelId = id.parse().map_err(|error| format!("{error}"))?;
+        let removed = self.node.remove_model(id).await;
+        removed.map_err(|fault| fault.to_string())
     }
 
     /// Leaves the peers and frees the worker.

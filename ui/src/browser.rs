@@ -77,6 +77,13 @@ pub(crate) fn address() -> String {
     origin() + &path
 }
 
+/// The day of a moment in ms since 1970, as `2026-11-21`.
+pub(crate) fn day(millis: u64) -> String {
+    let date = js_sys::Date::new(&JsValue::from_f64(millis as f64));
+    let text = String::from(date.to_iso_string());
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
 /// The store that the page's address names.
 pub(crate) fn store() -> String {
     let query = window().location().search().unwrap_or_default();

@@ -9,6 +9,7 @@ pub mod choice;
 pub mod conversation;
 pub mod format;
 pub mod log;
+pub mod models;
 pub mod peers;
 pub mod state;
 pub mod words;

@@ -13,6 +13,7 @@ use thrum_protocol::view::{AskErrorCode, AskUpdate, LogLine, Snapshot, State};
 use crate::catalogue::Catalogue;
 use crate::conversation::Conversation;
 use crate::log::Log;
+use crate::models::{Busy, Inspected, Storage};
 
 /// Everything the dashboard shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +32,12 @@ pub struct App {
     pub log: Rc<Log>,
     /// the relay's models
     pub catalogue: Fetched,
+    /// what is being done about a model
+    pub busy: Option<Busy>,
+    /// a model that was looked at and is not loaded yet
+    pub inspected: Option<Rc<Inspected>>,
+    /// what the browser keeps, once that is known
+    pub storage: Option<Rc<Storage>>,
     /// what went wrong outside the node, until the next action of that kind
     pub notice: Option<String>,
 }
@@ -94,6 +101,12 @@ pub enum Action {
         /// what was typed
         prompt: String,
     },
+    /// something is done about a model, or no longer
+    Busy(Option<Busy>),
+    /// a model was looked at, or is no longer of interest
+    Inspected(Option<Rc<Inspected>>),
+    /// what the browser keeps
+    Stored(Rc<Storage>),
     /// an answer goes on
     Answered {
         /// its number
@@ -147,6 +160,9 @@ impl App {
         match action {
             Action::Asked { ask, prompt } => self.conversation.ask(ask, prompt),
             Action::Answered { ask, update } => self.conversation.update(ask, update),
+            Action::Busy(busy) => self.busy = busy,
+            Action::Inspected(inspected) => self.inspected = inspected,
+            Action::Stored(storage) => self.storage = Some(storage),
             Action::Catalogue(Ok(catalogue)) => self.catalogue = Fetched::Ready(catalogue),
             Action::Catalogue(Err(why)) => self.catalogue = Fetched::Failed(why),
             Action::Closed => self.close(Life::Asking),

@@ -101,6 +101,11 @@ impl PartHeader {
         self.split
     }
 
+    /// Length of the file in bytes, if known.
+    pub fn file_bytes(&self) -> Option<u64> {
+        self.file_bytes
+    }
+
     /// Bytes of the header.
     pub fn header_bytes(&self) -> u64 {
         self.raw.files[0].header_end

@@ -5,7 +5,9 @@ use crate::bench::{
 };
 use thrum_hive::io::{Input, JobId, Output, StreamId};
 use thrum_hive::limits::{ACCEPT_TIMEOUT, MAX_ASKS, PATIENCE, SILENCE_TIMEOUT};
+use thrum_protocol::id::ModelId;
 use thrum_protocol::limits::{MAX_NEW_TOKENS, MAX_SAFE_INTEGER};
+use thrum_protocol::sampling::{GenomeUse, Shift};
 use thrum_protocol::task::{
     Done, FinishReason, Logprob, PromptInput, Refusal, RefusalCode, TaskBody, TaskMessage, Token,
     Tokens,
@@ -25,13 +27,14 @@ fn without_a_provider_the_error_is_clear_and_in_time() {
 
 #[test]
 fn wrong_requests_are_refused_at_once() {
-    let wrong: [fn(&mut AskRequest); 7] = [
+    let wrong: [fn(&mut AskRequest); 8] = [
         |request| request.max_new_tokens = 0,
         |request| request.max_new_tokens = MAX_NEW_TOKENS + 1,
         |request| request.deadline_millis = Millis(0),
         |request| request.deadline_millis = Millis(u64::MAX),
         |request| request.stop = vec![String::new()],
         |request| request.sampling.seed = MAX_SAFE_INTEGER + 1,
+        |request| request.sampling.genomes = vec![GENOME],
         |request| request.input = PromptInput::Text("x".repeat(40_000)),
     ];
     for (position, wrong) in wrong.iter().enumerate() {
@@ -426,6 +429,12 @@ fn with_donor() -> (Bench, Remote) {
     bench.connect_donor(&donor);
     (bench, donor)
 }
+
+/// An adapter, which only answers of this tab wear.
+const GENOME: GenomeUse = GenomeUse {
+    id: ModelId([7; 32]),
+    scale: Shift::More(1_000),
+};
 
 fn local(ask: u64) -> AskRequest {
     AskRequest {

@@ -1,6 +1,6 @@
 //! Commands and answers, of this tab and of those that follow it.
 
-use super::models::{Waiter, Wanted};
+use super::errands::Waiter;
 use super::{Driver, MAX_FOLLOWERS};
 use crate::asks::Asker;
 use crate::browser;
@@ -13,28 +13,32 @@ impl Driver {
         match heard.message {
             TabMessage::Bye { from } => {
                 self.followers.remove(&from);
+                self.stop_errands_of(from);
                 for ask in self.asks.of_tab(from) {
                     self.tell(Input::Command(Command::CancelAsk { ask }));
                 }
             }
             TabMessage::Command { from, command } => self.command(Some(from), command),
-            TabMessage::Forget { model } => self.forget(model),
             TabMessage::Hello { from } => {
                 if self.followers.len() < MAX_FOLLOWERS {
                     self.followers.insert(from);
                     self.say_snapshot();
                 }
             }
-            TabMessage::Load { from, model } => {
-                let source = model.into_source(heard.blob);
-                let waiter = Some(Waiter::Tab(from));
-                self.resolve(source.clone(), Some(Wanted { source, waiter }));
+            TabMessage::Errand {
+                from,
+                ticket,
+                errand,
+            } => {
+                let errand = errand.into_errand(heard.blobs);
+                self.run_errand(errand, Waiter::Tab(from, ticket));
             }
+            TabMessage::StopErrand { from, ticket } => self.stop_errand(Some(from), ticket),
             TabMessage::WantSnapshot {} => self.say_snapshot(),
             // Two owners: only where the browser has no locks.
             TabMessage::Ask { .. }
             | TabMessage::Event { .. }
-            | TabMessage::Loaded { .. }
+            | TabMessage::ErrandDone { .. }
             | TabMessage::Owner {}
             | TabMessage::Snapshot { .. } => {}
         }

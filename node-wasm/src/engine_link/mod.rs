@@ -8,12 +8,16 @@
 mod script;
 mod wire;
 
-pub use crate::worker::messages::{BackendChoice, EngineEvent, LossCause, Stage};
+pub use crate::worker::messages::{
+    BackendChoice, Embeddings, EngineEvent, Inspection, KeptModel, LossCause, Stage, Trouble,
+    UrlFile,
+};
 
-use crate::worker::messages::{LoadSource, Order};
+use crate::worker::messages::{LoadSource, Order, SourceFile};
 use thrum_protocol::id::ModelId;
 use thrum_protocol::task::Prompt;
 use thrum_protocol::time::Millis;
+use web_sys::Blob;
 use wire::Wire;
 
 /// Why no worker could be started.
@@ -32,25 +36,52 @@ pub enum SpawnError {
 
 /// Where a model is, once its name has been looked up.
 #[derive(Clone, Debug)]
-pub enum ResolvedSource {
+pub struct ResolvedSource {
+    pub(crate) source: LoadSource,
+    /// files at hand, in order
+    pub(crate) blobs: Vec<Blob>,
+}
+
+/// One file of a model, once its name has been looked up.
+#[derive(Clone, Debug)]
+pub enum ResolvedFile {
     /// a file the person chose
-    Blob {
-        /// the file
-        blob: web_sys::Blob,
-        /// for people
-        name: String,
-    },
-    /// behind HTTP
-    Url {
-        /// absolute
-        url: String,
-        /// for people
-        name: String,
-        /// what the file must hash to, where it is known; only then is it kept for next time
-        sha256: Option<ModelId>,
-        /// how long the file is, where it is known
-        bytes: Option<u64>,
-    },
+    Blob(Blob),
+    /// behind HTTP; the address may be relative to the page
+    Url(UrlFile),
+}
+
+impl ResolvedSource {
+    /// A model in these files.
+    #[must_use]
+    pub fn files(name: &str, files: Vec<ResolvedFile>) -> Self {
+        let mut blobs = Vec::new();
+        let file = |file| match file {
+            ResolvedFile::Blob(blob) => {
+                blobs.push(blob);
+                SourceFile::Blob
+            }
+            ResolvedFile::Url(file) => SourceFile::Url(UrlFile {
+                url: script::absolute(&file.url),
+                ..file
+            }),
+        };
+        let files = files.into_iter().map(file).collect();
+        let name = name.to_owned();
+        Self {
+            source: LoadSource::Files { name, files },
+            blobs,
+        }
+    }
+
+    /// A model that the browser keeps.
+    #[must_use]
+    pub fn kept(id: ModelId) -> Self {
+        Self {
+            source: LoadSource::Kept { id },
+            blobs: Vec::new(),
+        }
+    }
 }
 
 /// A dedicated worker with the engine in it. Dropping the link ends the worker.
@@ -75,28 +106,58 @@ impl EngineLink {
         })
     }
 
-    /// Loads a model in place of the loaded one. [`EngineEvent::Ready`] or [`EngineEvent::Lost`]
-    /// follows; jobs of the model before fail.
-    pub fn load(&self, source: ResolvedSource, backend: BackendChoice) {
-        let (source, blob) = match source {
-            ResolvedSource::Blob { blob, name } => (LoadSource::Blob { name }, Some(blob)),
-            ResolvedSource::Url {
-                url,
-                name,
-                sha256,
-                bytes,
-            } => (
-                LoadSource::Url {
-                    url: script::absolute(&url),
-                    name,
-                    sha256,
-                    bytes,
-                },
-                None,
-            ),
+    /// Loads a model in place of the loaded one, which answers meanwhile.
+    /// [`EngineEvent::Ready`], [`EngineEvent::NotLoaded`] or [`EngineEvent::Lost`] follows.
+    pub fn load(&self, load: u64, found: ResolvedSource, backend: BackendChoice) {
+        let ResolvedSource { source, blobs } = found;
+        let order = Order::Load {
+            load,
+            source,
+            backend,
         };
         self.wire.revive();
-        self.wire.send(Order::Load { source, backend }, blob);
+        self.wire.send(order, blobs);
+    }
+
+    /// Stops loading; [`EngineEvent::NotLoaded`] or [`EngineEvent::Lost`] follows unless it is done.
+    pub fn stop_load(&self, load: u64) {
+        self.wire.send(Order::StopLoad { load }, Vec::new());
+    }
+
+    /// Says what a model is and whether it fits; [`EngineEvent::Inspected`] follows.
+    pub fn inspect(&self, inspection: u64, found: ResolvedSource, backend: BackendChoice) {
+        let ResolvedSource { source, blobs } = found;
+        let order = Order::Inspect {
+            inspection,
+            source,
+            backend,
+        };
+        self.wire.revive();
+        self.wire.send(order, blobs);
+    }
+
+    /// Stops an inspection; no event follows.
+    pub fn stop_inspect(&self, inspection: u64) {
+        self.wire
+            .send(Order::StopInspect { inspection }, Vec::new());
+    }
+
+    /// Gives a vector for each text, by the loaded model; [`EngineEvent::Embedded`] follows.
+    pub fn embed(&self, embedding: u64, texts: &[String]) {
+        let texts = texts.to_vec();
+        self.wire
+            .send(Order::Embed { embedding, texts }, Vec::new());
+    }
+
+    /// Stops embedding; no event follows.
+    pub fn stop_embed(&self, embedding: u64) {
+        self.wire.send(Order::StopEmbed { embedding }, Vec::new());
+    }
+
+    /// Says what the browser keeps; [`EngineEvent::Kept`] follows.
+    pub fn list_kept(&self, list: u64) {
+        self.wire.revive();
+        self.wire.send(Order::List { list }, Vec::new());
     }
 
     /// Answers a prompt. [`EngineEvent::Done`] or [`EngineEvent::Failed`] follows, unless the job
@@ -108,7 +169,7 @@ impl EngineLink {
                 prompt: Box::new(prompt.clone()),
                 local,
             },
-            None,
+            Vec::new(),
         );
     }
 
@@ -119,7 +180,7 @@ impl EngineLink {
 
     /// Stops a job. Events of it that are already on their way still arrive.
     pub fn cancel(&self, job: u64) {
-        self.wire.send(Order::Cancel { job }, None);
+        self.wire.send(Order::Cancel { job }, Vec::new());
     }
 
     /// Gives [`EngineEvent::Wake`] after `delay`; a later call replaces an earlier one.
@@ -129,12 +190,13 @@ impl EngineLink {
 
     /// Removes a model's file from the cache; [`EngineEvent::Forgotten`] follows.
     pub fn forget(&self, model: ModelId) {
-        self.wire.send(Order::Forget { model }, None);
+        self.wire.revive();
+        self.wire.send(Order::Forget { model }, Vec::new());
     }
 
     /// Destroys the GPU device, as a driver that resets does: for tests of what follows.
     pub fn destroy_device(&self) {
-        self.wire.send(Order::DestroyDevice, None);
+        self.wire.send(Order::DestroyDevice, Vec::new());
     }
 
     /// Ends the worker at once. No event follows; a later [`EngineLink::load`] starts another.

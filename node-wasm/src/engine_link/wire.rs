@@ -5,7 +5,7 @@
 
 use super::{EngineEvent, SpawnError, script};
 use crate::fault::text_of;
-use crate::worker::messages::{LossCause, MessageError, Order, Report};
+use crate::worker::messages::{LossCause, MessageError, Order, Report, Trouble};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -50,7 +50,7 @@ struct Running {
     worker: Worker,
     number: u64,
     /// none once the worker is up
-    waiting: Option<VecDeque<(Order, Option<Blob>)>>,
+    waiting: Option<VecDeque<(Order, Vec<Blob>)>>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_error: Closure<dyn FnMut(Event)>,
     _on_message_error: Closure<dyn FnMut(MessageEvent)>,
@@ -100,20 +100,20 @@ impl Wire {
 
     /// Sends an order, or keeps it until the worker is up. Without a worker it is dropped: its
     /// jobs ended with it.
-    pub(super) fn send(&self, order: Order, blob: Option<Blob>) {
-        self.shared.send(order, blob);
+    pub(super) fn send(&self, order: Order, blobs: Vec<Blob>) {
+        self.shared.send(order, blobs);
     }
 
     /// As [`Wire::send`], but without a worker the next one gets it.
     pub(super) fn wake_after(&self, delay: Millis) {
         self.shared.state.borrow_mut().wake_after = Some(delay);
-        self.shared.send(Order::WakeAfter { delay }, None);
+        self.shared.send(Order::WakeAfter { delay }, Vec::new());
     }
 
     /// As [`Wire::send`], and every later worker gets it too.
     pub(super) fn share(&self, percent: u32) {
         self.shared.state.borrow_mut().share = Some(percent);
-        self.shared.send(Order::Share { percent }, None);
+        self.shared.send(Order::Share { percent }, Vec::new());
     }
 
     pub(super) fn terminate(&self) {
@@ -150,7 +150,10 @@ impl Shared {
         // A timer and a share outlive the worker that kept them.
         let timer = state.wake_after.map(|delay| Order::WakeAfter { delay });
         let share = state.share.map(|percent| Order::Share { percent });
-        let kept = timer.into_iter().chain(share).map(|order| (order, None));
+        let kept = timer
+            .into_iter()
+            .chain(share)
+            .map(|order| (order, Vec::new()));
         state.running = Some(Running {
             worker,
             number,
@@ -162,14 +165,14 @@ impl Shared {
         Ok(())
     }
 
-    fn send(&self, order: Order, blob: Option<Blob>) {
+    fn send(&self, order: Order, blobs: Vec<Blob>) {
         let failure = match &mut self.state.borrow_mut().running {
             None => refusal(&order, "there is no engine"),
             Some(Running {
                 waiting: Some(waiting),
                 ..
             }) if waiting.len() < MAX_WAITING => {
-                waiting.push_back((order, blob));
+                waiting.push_back((order, blobs));
                 None
             }
             Some(Running {
@@ -179,7 +182,7 @@ impl Shared {
                 worker,
                 waiting: None,
                 ..
-            }) => post(worker, &order, blob.as_ref())
+            }) => post(worker, &order, &blobs)
                 .err()
                 .map(|reason| EngineEvent::Log {
                     level: LogLevel::Error,
@@ -212,10 +215,8 @@ impl Shared {
     fn flush(&self) {
         let mut failed = None;
         if let Some(running) = &mut self.state.borrow_mut().running {
-            for (order, blob) in running.waiting.take().unwrap_or_default() {
-                failed = post(&running.worker, &order, blob.as_ref())
-                    .err()
-                    .or(failed);
+            for (order, blobs) in running.waiting.take().unwrap_or_default() {
+                failed = post(&running.worker, &order, &blobs).err().or(failed);
             }
         }
         if let Some(message) = failed {
@@ -281,10 +282,10 @@ fn with<E: 'static>(
     }
 }
 
-fn post(worker: &Worker, order: &Order, blob: Option<&Blob>) -> Result<(), String> {
+fn post(worker: &Worker, order: &Order, blobs: &[Blob]) -> Result<(), String> {
     let json = serde_json::to_string(order).map_err(|error| error.to_string())?;
     let parts = js_sys::Array::of1(&json.into());
-    if let Some(blob) = blob {
+    for blob in blobs {
         parts.push(blob);
     }
     worker
@@ -318,10 +319,33 @@ fn refusal(order: &Order, why: &str) -> Option<EngineEvent> {
             cause: LossCause::EngineFailed,
             reason: why.to_owned(),
         }),
+        Order::Inspect { inspection, .. } => Some(EngineEvent::Inspected {
+            inspection: *inspection,
+            result: Err(Trouble {
+                cause: LossCause::EngineFailed,
+                reason: why.to_owned(),
+            }),
+        }),
+        Order::Embed { embedding, .. } => Some(EngineEvent::Embedded {
+            embedding: *embedding,
+            result: Err(Trouble {
+                cause: LossCause::EngineFailed,
+                reason: why.to_owned(),
+            }),
+        }),
+        Order::List { list } => Some(EngineEvent::Kept {
+            list: *list,
+            models: Err(why.to_owned()),
+            used_bytes: None,
+            quota_bytes: None,
+        }),
         Order::Forget { model } => Some(EngineEvent::Forgotten { model: *model }),
         Order::Cancel { .. }
         | Order::DestroyDevice
         | Order::Share { .. }
+        | Order::StopEmbed { .. }
+        | Order::StopInspect { .. }
+        | Order::StopLoad { .. }
         | Order::WakeAfter { .. } => None,
     }
 }

@@ -26,16 +26,22 @@ pub(super) struct Language {
 }
 
 impl Language {
+    /// What the model reads of plain text.
+    ///
+    /// # Errors
+    /// As the tokenizer's.
+    pub(super) fn tokens_of_text(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        let options = EncodeOptions {
+            add_bos: true,
+            control: false,
+        };
+        Ok(self.tokenizer.encode(text, options)?)
+    }
+
     /// What the model reads.
     fn tokens(&self, input: &PromptInput) -> Result<Vec<u32>, EngineError> {
         Ok(match input {
-            PromptInput::Text(text) => self.tokenizer.encode(
-                text,
-                EncodeOptions {
-                    add_bos: true,
-                    control: false,
-                },
-            )?,
+            PromptInput::Text(text) => self.tokens_of_text(text)?,
             PromptInput::Chat(messages) => {
                 let text = self.render(messages)?;
                 self.tokenizer.encode(
@@ -190,6 +196,13 @@ fn sampling(sampling: &Sampling) -> Result<SamplerParams, EngineError> {
             name: "response_format",
             value: format!("{format:?}"),
             expected: "absent: this engine cannot hold answers to a format".to_owned(),
+        });
+    }
+    if let Some(genome) = sampling.genomes.first() {
+        return Err(EngineError::BadParameter {
+            name: "genomes",
+            value: genome.id.to_string(),
+            expected: "absent: this engine wears none".to_owned(),
         });
     }
     let bias = |it: &LogitBias| (it.id, it.bias.value());

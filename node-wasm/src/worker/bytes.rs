@@ -1,91 +1,34 @@
-//! The bytes of a model's file, piece by piece, from a URL or a Blob; never the whole in the heap.
+//! The bytes of a file that is at hand, piece by piece; never the whole in the heap.
 
-use super::clock::{scope, sleep};
 use super::error::{LoadError, text_of};
-use futures::FutureExt as _;
-use thrum_protocol::time::Millis;
-use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    AbortController, Blob, ReadableStream, ReadableStreamDefaultReader, RequestInit, Response,
-};
+use web_sys::{Blob, ReadableStream, ReadableStreamDefaultReader};
 
 /// bytes; what is copied into the heap at once. Hashing and parsing a piece takes a few ms.
 const PIECE_BYTES: u32 = 1 << 20;
 
-/// ms; a connection over which nothing came for so long is dead.
-const STALL: Millis = Millis(60_000);
-
-/// A file that arrives. Dropped before its end, the download stops.
-pub(super) struct Bytes {
-    /// where it comes from, for errors
-    origin: String,
+/// A stream of the browser, cut into pieces.
+pub(super) struct Pieces {
     reader: ReadableStreamDefaultReader,
-    abort: Option<AbortController>,
     /// the rest of the last chunk that the browser gave
     chunk: Option<js_sys::Uint8Array>,
-    /// bytes in all, where they are known
-    total: Option<u64>,
 }
 
-impl Bytes {
-    /// The file behind `url`.
-    ///
-    /// # Errors
-    /// [`LoadError::Http`], [`LoadError::Unreachable`] or [`LoadError::Stalled`].
-    pub(super) async fn fetch(url: &str) -> Result<Self, LoadError> {
-        let abort = AbortController::new()?;
-        let init = RequestInit::new();
-        init.set_signal(Some(&abort.signal()));
-        let answer = JsFuture::from(scope().fetch_with_str_and_init(url, &init));
-        let response: Response = within_stall(url, answer).await?.unchecked_into();
-        if !response.ok() {
-            return Err(LoadError::Http {
-                status: response.status(),
-                url: url.to_owned(),
-            });
-        }
-        let body = response.body().ok_or_else(|| LoadError::Unreachable {
-            url: url.to_owned(),
-            reason: "the answer has no body".to_owned(),
-        })?;
-        Self::new(url, &body, Some(abort), content_length(&response)?)
-    }
-
-    /// The bytes of `blob`.
-    ///
+impl Pieces {
     /// # Errors
     /// What the browser throws; none is known to.
-    pub(super) fn of_blob(name: &str, blob: &Blob) -> Result<Self, LoadError> {
-        Self::new(name, &blob.stream(), None, Some(blob.size() as u64))
-    }
-
-    fn new(
-        origin: &str,
-        stream: &ReadableStream,
-        abort: Option<AbortController>,
-        total: Option<u64>,
-    ) -> Result<Self, LoadError> {
+    pub(super) fn new(stream: &ReadableStream) -> Result<Self, LoadError> {
         let reader = ReadableStreamDefaultReader::new(stream)?;
-        Ok(Self {
-            origin: origin.to_owned(),
-            reader,
-            abort,
-            chunk: None,
-            total,
-        })
-    }
-
-    /// Bytes in all, where the other side says so.
-    pub(super) fn total(&self) -> Option<u64> {
-        self.total
+        let chunk = None;
+        Ok(Self { reader, chunk })
     }
 
     /// Replaces `piece` with the next bytes; false at the end.
     ///
     /// # Errors
-    /// [`LoadError::Unreachable`] or [`LoadError::Stalled`].
-    pub(super) async fn next(&mut self, piece: &mut Vec<u8>) -> Result<bool, LoadError> {
+    /// What the browser says, in words.
+    pub(super) async fn next(&mut self, piece: &mut Vec<u8>) -> Result<bool, String> {
         let chunk = match self.chunk.take() {
             Some(chunk) => chunk,
             None => match self.read().await? {
@@ -102,49 +45,54 @@ impl Bytes {
         Ok(true)
     }
 
-    async fn read(&self) -> Result<Option<js_sys::Uint8Array>, LoadError> {
-        let read = JsFuture::from(self.reader.read());
-        let result = within_stall(&self.origin, read).await?;
-        if js_sys::Reflect::get(&result, &"done".into())?.is_truthy() {
+    async fn read(&self) -> Result<Option<js_sys::Uint8Array>, String> {
+        let read = JsFuture::from(self.reader.read()).await;
+        let of = |name: &str| {
+            let result = read.as_ref().map_err(text_of)?;
+            js_sys::Reflect::get(result, &name.into()).map_err(|thrown| text_of(&thrown))
+        };
+        if of("done")?.is_truthy() {
             return Ok(None);
         }
-        let value = js_sys::Reflect::get(&result, &"value".into())?;
-        Ok(Some(value.dyn_into()?))
+        let chunk = of("value")?.dyn_into();
+        chunk
+            .map(Some)
+            .map_err(|_| "a chunk is no bytes".to_owned())
     }
 }
 
-impl Drop for Bytes {
+impl Drop for Pieces {
     fn drop(&mut self) {
-        match &self.abort {
-            Some(abort) => abort.abort(),
-            // The promise is of no interest: a Blob holds nothing open.
-            None => drop(self.reader.cancel()),
-        }
+        // The promise is of no interest: whoever holds a connection aborts it.
+        drop(self.reader.cancel());
     }
 }
 
-async fn within_stall(origin: &str, promised: JsFuture) -> Result<JsValue, LoadError> {
-    futures::select_biased! {
-        result = promised.fuse() => result.map_err(|thrown| LoadError::Unreachable {
-            url: origin.to_owned(),
-            reason: text_of(&thrown),
-        }),
-        () = sleep(STALL).fuse() => {
-            Err(LoadError::Stalled { url: origin.to_owned(), after: STALL })
-        }
-    }
+/// A file at hand.
+pub(super) struct BlobBytes {
+    name: String,
+    pieces: Pieces,
 }
 
-/// The length of the file, where the header means the file and not a compressed form of it.
-fn content_length(response: &Response) -> Result<Option<u64>, LoadError> {
-    let headers = response.headers();
-    if headers
-        .get("content-encoding")?
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Ok(None);
+impl BlobBytes {
+    /// # Errors
+    /// What the browser throws; none is known to.
+    pub(super) fn new(name: &str, blob: &Blob) -> Result<Self, LoadError> {
+        Ok(Self {
+            name: name.to_owned(),
+            pieces: Pieces::new(&blob.stream())?,
+        })
     }
-    Ok(headers
-        .get("content-length")?
-        .and_then(|length| length.parse().ok()))
+
+    /// As [`Pieces::next`].
+    ///
+    /// # Errors
+    /// [`LoadError::Unreachable`] where the file went away or changed.
+    pub(super) async fn next(&mut self, piece: &mut Vec<u8>) -> Result<bool, LoadError> {
+        let next = self.pieces.next(piece).await;
+        next.map_err(|reason| LoadError::Unreachable {
+            url: self.name.clone(),
+            reason,
+        })
+    }
 }

@@ -11,10 +11,19 @@ use wasm_bindgen::JsValue;
 #[non_exhaustive]
 pub(crate) enum LoadError {
     /// The message that asked for a Blob brought none.
-    #[error("no file came with the request to load {name}")]
-    NoBlob {
-        /// name of the model
-        name: String,
+    #[error("no file came with the request to load one")]
+    NoBlob,
+    /// A model was named by what it is kept under, and is not kept.
+    #[error("no model {id} is kept in this browser")]
+    NotKept {
+        /// its name
+        id: ModelId,
+    },
+    /// The file became another one while it was being downloaded.
+    #[error("{url} changed while it was being downloaded; load it again")]
+    Changed {
+        /// what was asked for
+        url: String,
     },
     /// The server answered with something else than the file.
     #[error("the server answered {status} for {url}")]
@@ -76,14 +85,32 @@ pub(crate) enum LoadError {
 }
 
 impl LoadError {
+    /// Whether the way to the file failed, so that what came of it is good.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Http { .. } | Self::Stalled { .. } | Self::Unreachable { .. } => true,
+            Self::Browser { .. }
+            | Self::Changed { .. }
+            | Self::DoesNotFit { .. }
+            | Self::Engine(_)
+            | Self::NoBlob
+            | Self::NotKept { .. }
+            | Self::WrongDigest { .. }
+            | Self::WrongLength { .. } => false,
+        }
+    }
+
     /// What a program can tell of it.
     pub(crate) fn cause(&self) -> LossCause {
         match self {
-            Self::NoBlob { .. } | Self::Browser { .. } => LossCause::EngineFailed,
-            Self::Http { .. } | Self::Unreachable { .. } | Self::Stalled { .. } => {
-                LossCause::ModelUnreachable
+            Self::NoBlob | Self::Browser { .. } => LossCause::EngineFailed,
+            Self::Http { .. }
+            | Self::NotKept { .. }
+            | Self::Stalled { .. }
+            | Self::Unreachable { .. } => LossCause::ModelUnreachable,
+            Self::Changed { .. } | Self::WrongDigest { .. } | Self::WrongLength { .. } => {
+                LossCause::InvalidModel
             }
-            Self::WrongDigest { .. } | Self::WrongLength { .. } => LossCause::InvalidModel,
             Self::DoesNotFit { .. } => LossCause::OutOfMemory,
             Self::Engine(error) => cause_in_engine(error),
         }

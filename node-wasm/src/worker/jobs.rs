@@ -6,6 +6,7 @@
 
 use super::answer::{Answer, End, Language, Stepped};
 use super::clock::{now_ms, sleep};
+use super::embed::Embedding;
 use super::load::Loaded;
 use super::messages::EngineEvent;
 use super::pace::Pacer;
@@ -46,9 +47,11 @@ pub(super) struct Engine {
     model: Model,
     /// jobs that run at once
     max_sessions: usize,
+    memory: MemoryEstimate,
     /// the next in turn is in front
     running: VecDeque<Running>,
     waiting: VecDeque<Waiting>,
+    embedding: Embedding,
 }
 
 /// The model cannot be used any more.
@@ -100,30 +103,42 @@ impl Engine {
             device,
             model,
             max_sessions,
+            memory,
             running: VecDeque::new(),
             waiting: VecDeque::new(),
+            embedding: Embedding::default(),
         }
     }
 
     /// What the page is told of it.
-    pub(super) fn ready(&self, millitokens_per_second: u64) -> EngineEvent {
+    pub(super) fn ready(&self, load: u64, millitokens_per_second: u64) -> EngineEvent {
         EngineEvent::Ready {
+            load,
             model: self.offer.clone(),
             backend: self.backend,
             millitokens_per_second,
         }
     }
 
+    /// Bytes of this tab's memory that it takes; a GPU's are not among them.
+    pub(super) fn held_bytes(&self) -> u64 {
+        if self.device.is_some() {
+            return 0;
+        }
+        let sessions = self.max_sessions as u64;
+        self.memory.weight_bytes + sessions * session_bytes(&self.memory)
+    }
+
     /// Whether a job waits or runs.
     pub(super) fn has_work(&self) -> bool {
-        !(self.running.is_empty() && self.waiting.is_empty())
+        !(self.running.is_empty() && self.waiting.is_empty() && self.embedding.is_empty())
     }
 
     /// How long there is nothing to do because work for others has to wait, in ms.
     pub(super) fn rest_ms(&self, pacer: &Pacer) -> f64 {
         let mut local = (self.running.iter().map(|running| running.local))
             .chain(self.waiting.iter().map(|waiting| waiting.local));
-        if local.any(|local| local) {
+        if local.any(|local| local) || !self.embedding.is_empty() {
             return 0.0;
         }
         pacer.rest_ms(now_ms())
@@ -156,6 +171,16 @@ impl Engine {
         }
     }
 
+    /// Takes texts that are to be vectors.
+    pub(super) fn embed(&mut self, embedding: u64, texts: Vec<String>) {
+        self.embedding.add(embedding, &self.offer.name, texts);
+    }
+
+    /// Forgets texts.
+    pub(super) fn stop_embedding(&mut self, embedding: u64) {
+        self.embedding.stop(embedding);
+    }
+
     /// Forgets a job, wherever it is.
     pub(super) fn cancel(&mut self, job: u64) {
         self.waiting.retain(|waiting| waiting.job != job);
@@ -167,7 +192,8 @@ impl Engine {
     }
 
     /// Fails every job.
-    pub(super) fn end(self, why: &str, tell: &dyn Fn(EngineEvent)) {
+    pub(super) fn end(mut self, why: &str, tell: &dyn Fn(EngineEvent)) {
+        self.embedding.end(why, tell);
         let waiting = self.waiting.iter().map(|waiting| waiting.job);
         let running = self.running.iter().map(|running| running.job);
         for job in running.chain(waiting) {
@@ -210,6 +236,11 @@ impl Engine {
         pacer: &mut Pacer,
         tell: &dyn Fn(EngineEvent),
     ) -> Result<(), Lost> {
+        if !self.embedding.is_empty() {
+            let (model, language) = (&mut self.model, &self.language);
+            self.embedding.step(model, language, tell).await;
+            return Ok(());
+        }
         self.admit();
         let begun_ms = now_ms();
         let next = match self.running.iter().position(|running| running.local) {
@@ -337,9 +368,12 @@ pub(super) fn sessions(memory: &MemoryEstimate, on_gpu: bool, available_bytes: u
         true => GPU_SESSION_BYTES,
         false => available_bytes.saturating_sub(memory.total_bytes()),
     };
-    let session_bytes = (memory.kv_bytes + memory.working_bytes).max(1);
-    let further = usize::try_from(spare_bytes / session_bytes).unwrap_or(usize::MAX);
+    let further = usize::try_from(spare_bytes / session_bytes(memory).max(1)).unwrap_or(usize::MAX);
     1 + further.min(MAX_SESSIONS - 1)
+}
+
+fn session_bytes(memory: &MemoryEstimate) -> u64 {
+    memory.kv_bytes + memory.working_bytes
 }
 
 fn failed(job: u64, error: &EngineError) -> EngineEvent {

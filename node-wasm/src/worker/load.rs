@@ -1,23 +1,25 @@
 //! From a URL or a file to a model that is ready to run.
 //!
-//! 1. Decide what computes, and find the file in the cache.
+//! 1. Decide what computes, and find what is kept of the files.
 //! 2. Compare sizes with what was announced and with the memory there is, before any download.
-//! 3. Each piece goes to the hash, the cache and the GGUF reader, which hands weights to the back
+//! 3. Each piece goes to the hash, the storage and the GGUF reader, which hands weights to the back
 //!    end; nothing else keeps it.
-//! 4. Compare the digest; only then is the file kept and the model made.
+//! 4. Compare the digest; only then is the model made and its files called whole.
 
 use super::answer::Language;
-use super::bytes::Bytes;
-use super::cache::{CacheWrite, ModelCache};
-use super::clock::now_ms;
+use super::bytes::BlobBytes;
+use super::download::{Download, Wanted};
 use super::error::LoadError;
+use super::headers;
+use super::intake::Intake;
 use super::jobs;
+use super::keeping::Keeping;
+use super::kept::{Kept, Record, model_id};
 use super::machine::{self, Chosen};
-use super::messages::{BackendChoice, EngineEvent, LoadSource, Stage};
-use sha2::{Digest as _, Sha256};
+use super::messages::{BackendChoice, EngineEvent, LoadSource, SourceFile, Stage, UrlFile};
 use thrum_engine::cpu::PanelStore;
 use thrum_engine::error::EngineError;
-use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions, WeightSink};
+use thrum_engine::gguf::{ModelHeader, WeightSink};
 use thrum_engine::gpu::{GpuDevice, GpuUpload};
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::Model;
@@ -27,10 +29,7 @@ use web_sys::Blob;
 
 /// tokens; a prompt of the longest kind and an answer to it. On a GPU the cache for all of them is
 /// taken at once.
-const MAX_CONTEXT: usize = 8_192;
-
-/// ms; a person sees ten changes a second as motion.
-const PROGRESS_PERIOD_MS: f64 = 100.0;
+pub(super) const MAX_CONTEXT: usize = 8_192;
 
 /// A model ready to run.
 pub(super) struct Loaded {
@@ -51,9 +50,32 @@ pub(super) struct Loader<'a> {
 /// A model that the page wants.
 pub(super) struct LoadRequest {
     pub(super) source: LoadSource,
-    /// the file, where the source is one
-    pub(super) blob: Option<Blob>,
+    /// the files beside the message, in order
+    pub(super) blobs: Vec<Blob>,
     pub(super) backend: BackendChoice,
+}
+
+/// One file of a model.
+pub(super) enum Part {
+    Blob(Blob),
+    Url(UrlFile),
+}
+
+/// Where the files are: each that came beside the message is taken by the next that says so.
+pub(super) fn parts_of(
+    files: &[SourceFile],
+    request: &LoadRequest,
+) -> Result<Vec<Part>, LoadError> {
+    let mut blobs = request.blobs.iter();
+    let part = |file: &SourceFile| match file {
+        SourceFile::Blob => blobs
+            .next()
+            .cloned()
+            .map(Part::Blob)
+            .ok_or(LoadError::NoBlob),
+        SourceFile::Url(file) => Ok(Part::Url(file.clone())),
+    };
+    files.iter().map(part).collect()
 }
 
 impl Loader<'_> {
@@ -85,83 +107,160 @@ impl Loader<'_> {
         }
     }
 
-    async fn load_on(&self, target: Target, request: &LoadRequest) -> Result<Loaded, LoadError> {
-        match &request.source {
-            LoadSource::Blob { name } => {
-                let missing = || LoadError::NoBlob { name: name.clone() };
-                let bytes = Bytes::of_blob(name, request.blob.as_ref().ok_or_else(missing)?)?;
-                self.read(
-                    target,
-                    bytes,
-                    Input {
-                        name,
-                        stage: Stage::Read,
-                        ..Input::default()
-                    },
-                )
-                .await
+    async fn load_on(
+        &self,
+        mut target: Target,
+        request: &LoadRequest,
+    ) -> Result<Loaded, LoadError> {
+        let (name, parts) = match &request.source {
+            LoadSource::Files { name, files } => (name.clone(), parts_of(files, request)?),
+            LoadSource::Kept { id } => self.parts_of_kept(*id).await?,
+        };
+        let mut keeping = Keeping::begin(&name, &parts, self.tell).await;
+        if let Some((kept, record)) = keeping.whole() {
+            let fresh = target.another();
+            match self.read_kept(target, &kept, &record).await {
+                Err(error) if is_of_the_file(&error) => {
+                    self.log(LogLevel::Warn, format!("the kept file is bad: {error}"));
+                    keeping.restart().await;
+                    target = fresh;
+                }
+                result => return result,
             }
-            LoadSource::Url {
-                url,
-                name,
-                sha256,
-                bytes,
-            } => {
-                let input = Input {
-                    name,
-                    expected: *sha256,
-                    length: *bytes,
-                    ..Input::default()
-                };
-                self.load_url(target, url, input).await
+        }
+        let resumes = keeping.resumes().await;
+        let fresh = target.another();
+        match self.read_parts(target, &name, &parts, &mut keeping).await {
+            // Bytes of another day were joined with bytes of today.
+            Err(error) if resumes && is_of_the_file(&error) => {
+                self.log(
+                    LogLevel::Warn,
+                    format!("the download starts again: {error}"),
+                );
+                keeping.restart().await;
+                self.read_parts(fresh, &name, &parts, &mut keeping).await
             }
+            result => result,
         }
     }
 
-    /// Reads the file from the cache, or else downloads it.
-    async fn load_url(
+    async fn parts_of_kept(&self, id: ModelId) -> Result<(String, Vec<Part>), LoadError> {
+        let records = match Kept::open().await {
+            Ok(kept) => kept.records().await,
+            Err(_) => Vec::new(),
+        };
+        let found = records.into_iter().find(|record| record.answers_to(id));
+        let record = found.ok_or(LoadError::NotKept { id })?;
+        let parts = record.parts.into_iter().map(|part| {
+            Part::Url(UrlFile {
+                url: part.url,
+                sha256: part.sha256,
+                bytes: part.bytes,
+            })
+        });
+        Ok((record.name, parts.collect()))
+    }
+
+    /// Reads a model of which everything is kept.
+    async fn read_kept(
         &self,
-        mut target: Target,
-        url: &str,
-        mut input: Input<'_>,
+        target: Target,
+        kept: &Kept,
+        record: &Record,
     ) -> Result<Loaded, LoadError> {
-        if let Some(bytes) = input.length {
-            self.check_memory(&target, bytes)?;
+        let mut intake = Intake::new(self, target);
+        if record.parts.len() > 1 {
+            let mut parts = Vec::new();
+            for number in 0..record.parts.len() {
+                parts.push(headers::of_kept(kept, record, number).await?);
+            }
+            intake.begin_model(parts)?;
         }
-        if let Some(id) = input.expected
-            && let Some(cache) = self.open_cache().await
-        {
-            if let Some(file) = cache.find(id).await {
-                let bytes = Bytes::of_blob(input.name, &file)?;
-                let fresh = target.another();
-                let cached = Input {
-                    stage: Stage::Read,
-                    cache: None,
-                    ..input
-                };
-                match self.read(target, bytes, cached).await {
-                    Err(error) if is_of_the_file(&error) => {
-                        self.log(LogLevel::Warn, format!("the cached file is bad: {error}"));
-                        cache.remove(id).await;
-                        target = fresh;
+        for (number, part) in record.parts.iter().enumerate() {
+            let mut bytes = kept.read(record, number).await?;
+            intake.begin_part(part.bytes, Stage::Read)?;
+            while bytes.next(&mut intake.piece).await? {
+                intake.take_piece()?;
+            }
+            intake.end_part(part.sha256)?;
+        }
+        intake.finish(&record.name).await
+    }
+
+    /// Reads the parts from where they are. What fails for good leaves nothing; what is only
+    /// interrupted can be gone on with.
+    async fn read_parts(
+        &self,
+        target: Target,
+        name: &str,
+        parts: &[Part],
+        keeping: &mut Keeping<'_>,
+    ) -> Result<Loaded, LoadError> {
+        let mut intake = Intake::new(self, target);
+        let read = async {
+            if parts.len() > 1 {
+                let mut headers = Vec::new();
+                for part in parts {
+                    headers.push(headers::of_part(name, part).await?);
+                }
+                intake.begin_model(headers)?;
+            }
+            for (number, part) in parts.iter().enumerate() {
+                match part {
+                    Part::Blob(blob) => {
+                        let mut bytes = BlobBytes::new(name, blob)?;
+                        intake.begin_part(Some(blob.size() as u64), Stage::Read)?;
+                        while bytes.next(&mut intake.piece).await? {
+                            intake.take_piece()?;
+                        }
+                        intake.end_part(None)?;
                     }
-                    result => return result,
+                    Part::Url(file) => self.download(&mut intake, number, file, keeping).await?,
                 }
             }
-            input.cache = Some(cache);
+            Ok(())
+        };
+        let loaded = match read.await {
+            Ok(()) => {
+                let id = model_id(&intake.digests);
+                let loaded = intake.finish(name).await;
+                if loaded.is_ok() {
+                    keeping.finish(id).await;
+                }
+                loaded
+            }
+            Err(error) => Err(error),
+        };
+        if loaded.as_ref().is_err_and(|error| !error.is_of_the_way()) {
+            keeping.discard().await;
         }
-        let bytes = Bytes::fetch(url).await?;
-        self.read(target, bytes, input).await
+        loaded
     }
 
-    async fn read(
+    /// Reads one file: what is kept of it, and the rest over the network.
+    async fn download(
         &self,
-        mut target: Target,
-        mut bytes: Bytes,
-        input: Input<'_>,
-    ) -> Result<Loaded, LoadError> {
-        let total = bytes.total();
-        if let (Some(expected_bytes), Some(found_bytes)) = (input.length, total)
+        intake: &mut Intake<'_>,
+        number: usize,
+        file: &UrlFile,
+        keeping: &mut Keeping<'_>,
+    ) -> Result<(), LoadError> {
+        let (kept_bytes, validator) = keeping.at_hand(number).await;
+        if keeping.is_whole(number) {
+            intake.begin_part(Some(kept_bytes), Stage::Read)?;
+            keeping.read(number, kept_bytes, intake).await?;
+            return intake.end_part(file.sha256).map(drop);
+        }
+        let mut download = Download::open(Wanted {
+            url: file.url.clone(),
+            from: kept_bytes,
+            until: None,
+            validator,
+            verified: file.sha256.is_some(),
+        })
+        .await?;
+        let total = download.total().or(file.bytes);
+        if let (Some(expected_bytes), Some(found_bytes)) = (file.bytes, download.total())
             && expected_bytes != found_bytes
         {
             return Err(LoadError::WrongLength {
@@ -169,152 +268,43 @@ impl Loader<'_> {
                 found_bytes,
             });
         }
-        if let Some(total) = total {
-            self.check_memory(&target, total)?;
-        }
-        let mut keeping = self.begin_keeping(&input).await;
-        let mut reader = GgufReader::new(ReadOptions {
-            file_bytes: total,
-            available_bytes: target.is_cpu().then_some(self.available_bytes),
-            max_context: MAX_CONTEXT,
-        });
-        let mut digest = Sha256::new();
-        let mut piece = Vec::new();
-        let mut shown_ms = f64::NEG_INFINITY;
-        while bytes.next(&mut piece).await? {
-            digest.update(&piece);
-            reader.push(&piece, target.sink())?;
-            if let Some(Err(error)) = keeping.as_mut().map(|keeping| keeping.append(&piece)) {
-                self.log(
-                    LogLevel::Warn,
-                    format!("the model will not be kept: {error}"),
-                );
-                keeping = None;
-            }
-            if now_ms() - shown_ms >= PROGRESS_PERIOD_MS {
-                shown_ms = now_ms();
-                self.progress(input.stage, reader.received_bytes(), total);
-            }
-        }
-        let loaded = reader.received_bytes();
-        let id = ModelId(digest.finalize().into());
-        if let Some(expected) = input.expected
-            && expected != id
-        {
-            return Err(LoadError::WrongDigest {
-                expected,
-                found: id,
-            });
-        }
-        let header = reader.finish(target.sink())?;
-        self.progress(input.stage, loaded, Some(loaded));
-        if let Some(keeping) = keeping
-            && let Err(error) = keeping.keep().await
-        {
+        let from = download.position();
+        intake.begin_part(total, Stage::Read)?;
+        if from > 0 {
             self.log(
-                LogLevel::Warn,
-                format!("the model will not be kept: {error}"),
+                LogLevel::Info,
+                format!("the download goes on after {from} bytes"),
             );
+            keeping.read(number, from, intake).await?;
+        } else if kept_bytes > 0 {
+            let message = "the download starts again: the file changed, or the server cannot go on";
+            self.log(LogLevel::Info, message.to_owned());
         }
-        let memory = header.memory;
-        let model = target.into_model(&header, self.available_bytes).await?;
-        let language = Language {
-            tokenizer: header.tokenizer,
-            chat_template: header.chat_template,
-        };
-        Ok(Loaded {
-            id,
-            name: input.name.to_owned(),
-            model,
-            language,
-            memory,
-        })
-    }
-
-    /// A file on the CPU takes at least its own size.
-    fn check_memory(&self, target: &Target, needed_bytes: u64) -> Result<(), LoadError> {
-        let available_bytes = self.available_bytes;
-        if target.is_cpu() && needed_bytes > available_bytes {
-            return Err(LoadError::DoesNotFit {
-                needed_bytes,
-                available_bytes,
-            });
+        intake.stage = Stage::Download;
+        let validator = download.validator().map(str::to_owned);
+        keeping.start(number, from, total, validator).await;
+        while download.next(&mut intake.piece).await? {
+            intake.take_piece()?;
+            keeping.append(&intake.piece).await;
         }
+        let digest = intake.end_part(file.sha256)?;
+        keeping.end(number, digest).await;
         Ok(())
     }
 
-    async fn open_cache(&self) -> Option<ModelCache> {
-        match ModelCache::open().await {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                self.log(
-                    LogLevel::Warn,
-                    format!("the model will not be kept: {error}"),
-                );
-                None
-            }
-        }
-    }
-
-    async fn begin_keeping(&self, input: &Input<'_>) -> Option<CacheWrite> {
-        let (Some(cache), Some(id)) = (&input.cache, input.expected) else {
-            return None;
-        };
-        match cache.write(id).await {
-            Ok(keeping) => Some(keeping),
-            Err(error) => {
-                self.log(
-                    LogLevel::Warn,
-                    format!("the model will not be kept: {error}"),
-                );
-                None
-            }
-        }
-    }
-
-    fn progress(&self, stage: Stage, loaded: u64, total: Option<u64>) {
-        (self.tell)(EngineEvent::Progress {
-            stage,
-            loaded,
-            total,
-        });
-    }
-
-    fn log(&self, level: LogLevel, message: String) {
+    pub(super) fn log(&self, level: LogLevel, message: String) {
         (self.tell)(EngineEvent::Log { level, message });
     }
 }
 
-/// What is known of the bytes that come.
-struct Input<'a> {
-    name: &'a str,
-    stage: Stage,
-    expected: Option<ModelId>,
-    length: Option<u64>,
-    /// where to keep what is downloaded
-    cache: Option<ModelCache>,
-}
-
-impl Default for Input<'_> {
-    fn default() -> Self {
-        Self {
-            name: "",
-            stage: Stage::Download,
-            expected: None,
-            length: None,
-            cache: None,
-        }
-    }
-}
-
 /// A device and what is on its way there.
-struct GpuTarget {
+pub(super) struct GpuTarget {
     device: GpuDevice,
     upload: GpuUpload,
 }
 
 /// Where weights go.
-enum Target {
+pub(super) enum Target {
     Cpu(PanelStore),
     Gpu(Box<GpuTarget>),
 }
@@ -339,21 +329,21 @@ impl Target {
         }
     }
 
-    fn is_cpu(&self) -> bool {
+    pub(super) fn is_cpu(&self) -> bool {
         match self {
             Self::Cpu(_) => true,
             Self::Gpu(_) => false,
         }
     }
 
-    fn sink(&mut self) -> &mut dyn WeightSink {
+    pub(super) fn sink(&mut self) -> &mut dyn WeightSink {
         match self {
             Self::Cpu(store) => store,
             Self::Gpu(gpu) => &mut gpu.upload,
         }
     }
 
-    async fn into_model(
+    pub(super) async fn into_model(
         self,
         header: &ModelHeader,
         available_bytes: u64,
@@ -382,7 +372,8 @@ fn is_of_the_gpu(error: &EngineError) -> bool {
 /// Whether another copy of the file may do better.
 fn is_of_the_file(error: &LoadError) -> bool {
     match error {
-        LoadError::WrongDigest { .. }
+        LoadError::Changed { .. }
+        | LoadError::WrongDigest { .. }
         | LoadError::WrongLength { .. }
         | LoadError::Unreachable { .. }
         | LoadError::Engine(EngineError::Gguf(_)) => true,
@@ -390,7 +381,8 @@ fn is_of_the_file(error: &LoadError) -> bool {
         | LoadError::Browser { .. }
         | LoadError::DoesNotFit { .. }
         | LoadError::Http { .. }
-        | LoadError::NoBlob { .. }
+        | LoadError::NoBlob
+        | LoadError::NotKept { .. }
         | LoadError::Stalled { .. } => false,
     }
 }

@@ -4,6 +4,7 @@ use super::clock::scope;
 use super::messages::BackendChoice;
 use thrum_engine::error::EngineError;
 use thrum_engine::gpu::{GpuDevice, GpuOptions};
+use thrum_protocol::model::Backend;
 
 /// bytes; what a 32-bit module addresses.
 const ADDRESSABLE_BYTES: u64 = 1 << 32;
@@ -67,6 +68,20 @@ pub(super) async fn choose(choice: BackendChoice) -> Result<Chosen, EngineError>
             Err(error) => Ok(Chosen::Cpu(Some(error.to_string()))),
         },
     }
+}
+
+/// What would compute. No device is kept.
+///
+/// # Errors
+/// As [`choose`].
+pub(super) async fn backend_of(choice: BackendChoice) -> Result<Backend, EngineError> {
+    Ok(match choose(choice).await? {
+        Chosen::Cpu(_) => Backend::Cpu,
+        Chosen::Gpu(device) => {
+            device.destroy();
+            Backend::Webgpu
+        }
+    })
 }
 
 /// A device; where there is none, the error says so in the browser's terms.

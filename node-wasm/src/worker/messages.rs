@@ -1,5 +1,5 @@
-//! What page and worker say to each other. An order is a list of its JSON and, for a model in a
-//! Blob, that Blob; a report is its JSON.
+//! What page and worker say to each other. An order is a list of its JSON and, for a model in
+//! Blobs, those Blobs; a report is its JSON.
 //!
 //! Both sides are of one build and trust each other. The worker says [`Report::Up`] first; what is
 //! posted to it earlier is dropped by browsers, so the page keeps its orders until then.
@@ -36,13 +36,36 @@ pub(crate) enum Order {
     },
     /// destroy the GPU device as a driver that resets does: how the lost device is tested
     DestroyDevice,
+    /// give one vector for each text; `Embedded` follows
+    Embed {
+        /// its number
+        embedding: u64,
+        /// at least one
+        texts: Vec<String>,
+    },
     /// remove a model's file from the cache; [`EngineEvent::Forgotten`] follows
     Forget {
         /// which
         model: ModelId,
     },
-    /// load a model in place of the loaded one; `Ready` or `Lost` follows
+    /// say what a model is and whether it fits, reading no more than its header; `Inspected` follows
+    Inspect {
+        /// its number
+        inspection: u64,
+        /// where it is
+        source: LoadSource,
+        /// what shall compute
+        backend: BackendChoice,
+    },
+    /// say what is kept; `Kept` follows
+    List {
+        /// its number
+        list: u64,
+    },
+    /// load a model in place of the loaded one; `Ready`, `NotLoaded` or `Lost` follows
     Load {
+        /// its number, above those of earlier orders
+        load: u64,
         /// where it is
         source: LoadSource,
         /// what shall compute
@@ -62,6 +85,21 @@ pub(crate) enum Order {
         /// of the time while there is work of theirs
         percent: u32,
     },
+    /// stop embedding; no more is said of it
+    StopEmbed {
+        /// its number
+        embedding: u64,
+    },
+    /// stop an inspection; no more is said of it
+    StopInspect {
+        /// its number
+        inspection: u64,
+    },
+    /// stop loading; `NotLoaded` follows unless it is done already
+    StopLoad {
+        /// its number
+        load: u64,
+    },
     /// say `Wake` after a while; a later order replaces an earlier one
     WakeAfter {
         /// how long
@@ -73,22 +111,118 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum LoadSource {
-    /// the Blob beside the message
-    Blob {
+    /// in these files
+    Files {
         /// for people
         name: String,
+        /// at least one, in order
+        files: Vec<SourceFile>,
     },
+    /// in the browser's storage, or where that says it came from
+    Kept {
+        /// as [`KeptModel::id`]
+        id: ModelId,
+    },
+}
+
+/// One file of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SourceFile {
+    /// the next Blob beside the message
+    Blob,
     /// behind HTTP
-    Url {
-        /// absolute, or relative to the worker's script
-        url: String,
-        /// for people
-        name: String,
-        /// what the file must hash to, where it is known; only then is the file kept for next time
-        sha256: Option<ModelId>,
-        /// how long the file is, where it is known
-        bytes: Option<u64>,
-    },
+    Url(UrlFile),
+}
+
+/// A file behind HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlFile {
+    /// absolute, or relative to the worker's script
+    pub url: String,
+    /// what it must hash to, where that is known
+    pub sha256: Option<ModelId>,
+    /// how long it is, where that is known
+    pub bytes: Option<u64>,
+}
+
+/// What a model is, and what it takes, as its header says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inspection {
+    /// its own name, else the file's
+    pub name: String,
+    /// `general.architecture`
+    pub architecture: String,
+    /// weights
+    pub parameters: u64,
+    /// that of most of its bytes, as GGUF names it
+    pub format: String,
+    /// bytes of its files, where known
+    pub bytes: Option<u64>,
+    /// bytes that loading it moves over the network, where known
+    pub download_bytes: Option<u64>,
+    /// bytes of weights
+    pub weight_bytes: u64,
+    /// bytes of keys and values for the whole context
+    pub kv_bytes: u64,
+    /// bytes of memory in all
+    pub memory_bytes: u64,
+    /// bytes of memory there are; none where it would run on a GPU, which does not say
+    pub available_bytes: Option<u64>,
+    /// bytes the browser would still keep for this site, where it says
+    pub free_storage_bytes: Option<u64>,
+    /// tokens that fit, prompt and answer together
+    pub context_tokens: u32,
+    /// what would compute
+    pub backend: Backend,
+    /// whether all of it is in the browser's storage
+    pub kept: bool,
+    /// whether it can be loaded
+    pub fits: bool,
+    /// why, or why not, for people
+    pub reason: String,
+}
+
+/// A model in the browser's storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptModel {
+    /// the model's, once it is whole; until then a name for removing it
+    pub id: ModelId,
+    /// for people
+    pub name: String,
+    /// bytes that are here
+    pub bytes: u64,
+    /// bytes in all, where known
+    pub total_bytes: Option<u64>,
+    /// whether all of it is here
+    pub complete: bool,
+    /// ms since 1970
+    pub saved_millis: u64,
+    /// where its first file comes from
+    pub source: String,
+}
+
+/// Texts as vectors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Embeddings {
+    /// name of the model
+    pub model: String,
+    /// one for each text, each of length 1, `(texts, dim)`
+    pub vectors: Vec<Vec<f32>>,
+    /// tokens of all texts
+    pub prompt_tokens: u32,
+}
+
+/// Why there is no answer to an order, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// for programs
+    pub cause: LossCause,
+    /// for people
+    pub reason: String,
 }
 
 /// Worker to page.
@@ -121,6 +255,13 @@ pub enum EngineEvent {
         /// bytes at the end of the pieces that belong to a stop string
         trimmed_bytes: u32,
     },
+    /// texts are vectors
+    Embedded {
+        /// number of the order
+        embedding: u64,
+        /// or why not
+        result: Result<Embeddings, Trouble>,
+    },
     /// a job failed
     Failed {
         /// which
@@ -134,6 +275,24 @@ pub enum EngineEvent {
     Forgotten {
         /// which
         model: ModelId,
+    },
+    /// what a model is
+    Inspected {
+        /// number of the order
+        inspection: u64,
+        /// or why it cannot be said
+        result: Result<Box<Inspection>, Trouble>,
+    },
+    /// what is in the browser's storage
+    Kept {
+        /// number of the order
+        list: u64,
+        /// everything, or why nothing can be kept
+        models: Result<Vec<KeptModel>, String>,
+        /// bytes that this site keeps in all, where the browser says
+        used_bytes: Option<u64>,
+        /// bytes that it may keep, where the browser says
+        quota_bytes: Option<u64>,
     },
     /// a line for the log
     Log {
@@ -149,6 +308,13 @@ pub enum EngineEvent {
         /// for people
         reason: String,
     },
+    /// a model was not loaded; the one before stays, or is being loaded again
+    NotLoaded {
+        /// number of the order
+        load: u64,
+        /// why
+        trouble: Trouble,
+    },
     /// a model is on its way
     Progress {
         /// what is being done
@@ -160,6 +326,8 @@ pub enum EngineEvent {
     },
     /// a model is loaded and its speed is measured
     Ready {
+        /// number of the order
+        load: u64,
         /// which
         model: ModelOffer,
         /// what computes
@@ -184,10 +352,14 @@ pub enum EngineEvent {
 pub enum LossCause {
     /// what was chosen to compute with is not there
     BackendUnavailable,
+    /// whoever asked changed their mind, or asked for another model
+    Cancelled,
     /// the engine, its device or its worker failed
     EngineFailed,
     /// the file is damaged, not the one expected, or of a kind that the engine does not know
     InvalidModel,
+    /// what was asked for cannot be done by this model, or at all
+    InvalidRequest,
     /// the file is not there or does not arrive
     ModelUnreachable,
     /// there is not enough memory

@@ -11,11 +11,17 @@
 
 mod answer;
 mod bytes;
-mod cache;
 mod clock;
 mod crash;
+mod download;
+mod embed;
 mod error;
+mod headers;
+mod inspect;
+mod intake;
 mod jobs;
+mod keeping;
+mod kept;
 mod load;
 mod machine;
 pub mod messages;
@@ -36,8 +42,8 @@ use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 /// count; orders that arrived and are not served. A node gives a handful a second.
 const MAX_ORDERS: usize = 1_024;
 
-/// An order and the Blob beside it.
-pub(crate) type Inbound = (Order, Option<Blob>);
+/// An order and the Blobs beside it.
+pub(crate) type Inbound = (Order, Vec<Blob>);
 
 /// Runs the worker until the page ends it.
 pub(crate) fn start() {
@@ -78,7 +84,8 @@ fn unpack(data: &JsValue) -> Result<Inbound, MessageError> {
         .dyn_ref::<js_sys::Array>()
         .ok_or(MessageError::NotText)?;
     let json = parts.get(0).as_string().ok_or(MessageError::NotText)?;
-    Ok((serde_json::from_str(&json)?, parts.get(1).dyn_into().ok()))
+    let blobs = parts.iter().skip(1).filter_map(|part| part.dyn_into().ok());
+    Ok((serde_json::from_str(&json)?, blobs.collect()))
 }
 
 /// Says that an order found no place in the queue.
@@ -91,9 +98,15 @@ fn refuse(order: &Order) {
         }),
         Order::Cancel { .. }
         | Order::DestroyDevice
+        | Order::Embed { .. }
         | Order::Forget { .. }
+        | Order::Inspect { .. }
+        | Order::List { .. }
         | Order::Load { .. }
         | Order::Share { .. }
+        | Order::StopEmbed { .. }
+        | Order::StopInspect { .. }
+        | Order::StopLoad { .. }
         | Order::WakeAfter { .. } => log_error(format!("too many orders waiting: {order:?}")),
     }
 }

@@ -30,6 +30,9 @@ pub(super) async fn millitokens_per_second(
         loaded: 0,
         total,
     });
+    if !loaded.model.config().is_causal() {
+        return encoded(loaded, tokens, tell).await;
+    }
     // The first pass compiles and allocates what later ones find ready.
     let id = loaded.model.open()?;
     loaded.model.read(id, &[0]).await?;
@@ -48,4 +51,24 @@ pub(super) async fn millitokens_per_second(
     });
     let elapsed_ms = (now_ms() - begun_ms).max(MIN_MS);
     Ok((done as f64 * 1e6 / elapsed_ms) as u64)
+}
+
+/// Of a model that reads texts whole and writes none.
+async fn encoded(
+    loaded: &mut Loaded,
+    tokens: usize,
+    tell: &dyn Fn(EngineEvent),
+) -> Result<u64, LoadError> {
+    let text = vec![0; tokens];
+    // The first pass compiles and allocates what later ones find ready.
+    loaded.model.embed(&text).await?;
+    let begun_ms = now_ms();
+    loaded.model.embed(&text).await?;
+    let elapsed_ms = (now_ms() - begun_ms).max(MIN_MS);
+    tell(EngineEvent::Progress {
+        stage: Stage::Probe,
+        loaded: tokens as u64,
+        total: Some(tokens as u64),
+    });
+    Ok((tokens as f64 * 1e6 / elapsed_ms) as u64)
 }

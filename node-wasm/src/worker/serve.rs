@@ -1,15 +1,26 @@
-//! The worker's one loop: an order, or a slice of an answer, then the event loop's turn.
+//! The worker's one loop: an order, a slice of an answer, a step of loading, or an errand's end,
+//! then the event loop's turn.
+//!
+//! A model is loaded beside the one that answers, which goes on meanwhile. Only where both do not
+//! fit is the old one given up first; if the new one then cannot be loaded, the old one is loaded
+//! again.
 
-use super::cache::ModelCache;
 use super::clock::{Hop, sleep};
 use super::error::LoadError;
 use super::jobs::{Engine, Lost};
+use super::kept::{Kept, Room};
 use super::load::{LoadRequest, Loaded, Loader};
-use super::messages::{EngineEvent, LossCause, Order};
+use super::messages::{EngineEvent, LossCause, Order, Trouble};
 use super::pace::Pacer;
-use super::{Inbound, machine, probe};
+use super::{Inbound, inspect, machine, probe};
 use futures::channel::mpsc::Receiver;
-use futures::{FutureExt as _, StreamExt as _, pin_mut, select_biased};
+use futures::future::{AbortHandle, LocalBoxFuture, abortable};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _, select_biased};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use thrum_engine::error::EngineError;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::LogLevel;
@@ -44,20 +55,22 @@ pub(crate) async fn serve(
         orders,
         tell: &tell,
         surroundings,
-        hop: Hop::new()?,
+        hop: Rc::new(Hop::new()?),
         engine: None,
+        request: None,
+        loading: None,
         pacer: Pacer::new(),
+        errands: FuturesUnordered::new(),
+        inspections: BTreeMap::new(),
     };
     loop {
-        let inbound = match worker.rest_ms() {
-            Some(0.0) => worker.orders.next().now_or_never(),
-            Some(rest_ms) => worker.rest(rest_ms).await,
-            None => worker.idle().await,
-        };
-        match inbound {
-            Some(Some(inbound)) => worker.take(inbound).await,
-            Some(None) => return Ok(()),
-            None => worker.step().await?,
+        match worker.next().await {
+            Happening::Errand => {}
+            Happening::Loading(stage) => worker.on_loading(stage),
+            Happening::Lost(Lost { reason }) => worker.lose(LossCause::EngineFailed, reason),
+            Happening::Order(Some(inbound)) => worker.take(inbound),
+            Happening::Order(None) => return Ok(()),
+            Happening::Turn => worker.step().await?,
         }
     }
 }
@@ -66,84 +79,85 @@ struct Worker<'a> {
     orders: Receiver<Inbound>,
     tell: &'a dyn Fn(EngineEvent),
     surroundings: Surroundings,
-    hop: Hop,
+    hop: Rc<Hop>,
     engine: Option<Engine>,
+    /// how the engine's model was asked for
+    request: Option<Rc<LoadRequest>>,
+    loading: Option<Loading<'a>>,
     pacer: Pacer,
+    /// what is done beside everything else
+    errands: FuturesUnordered<LocalBoxFuture<'a, ()>>,
+    /// the errands that can be stopped; those that are done are forgotten with the next
+    inspections: BTreeMap<u64, AbortHandle>,
 }
 
-/// How an attempt to load a model ended.
-enum Attempt {
-    /// nobody listens any more
-    Deserted,
-    Failed(LoadError),
-    Loaded(Box<Loaded>, u64),
-    /// another order to load came
-    Replaced(LoadRequest),
+/// What happens next.
+enum Happening {
+    Errand,
+    Loading(Stage),
+    Lost(Lost),
+    Order(Option<Inbound>),
+    /// there is work to do
+    Turn,
 }
 
-impl Worker<'_> {
+/// A model on its way.
+struct Loading<'a> {
+    load: u64,
+    request: Rc<LoadRequest>,
+    /// how the model was asked for that was given up for this one
+    before: Option<Rc<LoadRequest>>,
+    /// whether it is the one that was given up
+    restores: bool,
+    progress: LocalBoxFuture<'a, Stage>,
+}
+
+/// How far it is.
+enum Stage {
+    Loaded(Result<Box<Loaded>, LoadError>),
+    Probed(Result<(Box<Loaded>, u64), LoadError>),
+}
+
+impl<'a> Worker<'a> {
+    async fn next(&mut self) -> Happening {
+        let rest_ms = self.rest_ms();
+        let pause = async {
+            match rest_ms {
+                Some(0.0) => {}
+                Some(rest_ms) => sleep(Millis(rest_ms.ceil() as u64)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let engine = self.engine.as_ref();
+        let lost = async {
+            match engine {
+                // Work finds out by itself.
+                Some(engine) if rest_ms.is_none() => engine.lost().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let loading = async {
+            match &mut self.loading {
+                Some(loading) => (&mut loading.progress).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut pause = pin!(pause.fuse());
+        let mut lost = pin!(lost.fuse());
+        let mut loading = pin!(loading.fuse());
+        select_biased! {
+            inbound = self.orders.next() => Happening::Order(inbound),
+            stage = loading => Happening::Loading(stage),
+            () = self.errands.select_next_some() => Happening::Errand,
+            lost = lost => Happening::Lost(lost),
+            () = pause => Happening::Turn,
+        }
+    }
+
     /// How long there is work that has to wait, in ms; none where there is no work.
     fn rest_ms(&self) -> Option<f64> {
         let engine = self.engine.as_ref().filter(|engine| engine.has_work())?;
         Some(engine.rest_ms(&self.pacer))
-    }
-
-    /// Waits for an order, for this long at most.
-    async fn rest(&mut self, rest_ms: f64) -> Option<Option<Inbound>> {
-        let over = sleep(Millis(rest_ms.ceil() as u64)).fuse();
-        pin_mut!(over);
-        select_biased! {
-            inbound = self.orders.next() => Some(inbound),
-            () = over => None,
-        }
-    }
-
-    /// The next order, or `Some(None)` when none will come, or `None` when the device was lost.
-    async fn idle(&mut self) -> Option<Option<Inbound>> {
-        let Some(engine) = &self.engine else {
-            return Some(self.orders.next().await);
-        };
-        let Lost { reason } = {
-            let lost = engine.lost().fuse();
-            pin_mut!(lost);
-            select_biased! {
-                inbound = self.orders.next() => return Some(inbound),
-                lost = lost => lost,
-            }
-        };
-        self.lose(LossCause::EngineFailed, reason);
-        None
-    }
-
-    async fn take(&mut self, (order, blob): Inbound) {
-        match order {
-            Order::Cancel { job } => {
-                if let Some(engine) = &mut self.engine {
-                    engine.cancel(job);
-                }
-            }
-            Order::DestroyDevice => {
-                if let Some(engine) = &self.engine {
-                    engine.destroy_device();
-                }
-            }
-            Order::Forget { model } => forget(model, self.tell).await,
-            Order::Load { source, backend } => {
-                self.load(LoadRequest {
-                    source,
-                    blob,
-                    backend,
-                })
-                .await;
-            }
-            Order::Run { job, prompt, local } => match &mut self.engine {
-                Some(engine) => engine.run(job, &prompt, local, self.tell),
-                None => refuse(job, self.tell),
-            },
-            Order::Share { percent } => self.pacer.set(percent),
-            // The timer is set where messages arrive.
-            Order::WakeAfter { .. } => {}
-        }
     }
 
     /// One slice of work, if there is any, and the event loop's turn.
@@ -156,67 +170,209 @@ impl Worker<'_> {
         Ok(self.hop.hop().await?)
     }
 
-    /// Loads a model; a later order to load replaces this one.
-    async fn load(&mut self, mut request: LoadRequest) {
-        if let Some(engine) = self.engine.take() {
-            engine.end("another model is being loaded", self.tell);
-        }
-        loop {
-            match self.attempt(&request).await {
-                Attempt::Deserted => return,
-                Attempt::Failed(error) => return self.lose(error.cause(), error.to_string()),
-                Attempt::Loaded(loaded, speed) => {
-                    let engine = Engine::new(*loaded, self.surroundings.available_bytes);
-                    (self.tell)(engine.ready(speed));
-                    self.engine = Some(engine);
-                    return;
+    fn take(&mut self, (order, blobs): Inbound) {
+        match order {
+            Order::Cancel { job } => {
+                if let Some(engine) = &mut self.engine {
+                    engine.cancel(job);
                 }
-                Attempt::Replaced(later) => request = later,
+            }
+            Order::DestroyDevice => {
+                if let Some(engine) = &self.engine {
+                    engine.destroy_device();
+                }
+            }
+            Order::Embed { embedding, texts } => match &mut self.engine {
+                Some(engine) => engine.embed(embedding, texts),
+                None => (self.tell)(EngineEvent::Embedded {
+                    embedding,
+                    result: Err(Trouble {
+                        cause: LossCause::EngineFailed,
+                        reason: "no model is loaded".to_owned(),
+                    }),
+                }),
+            },
+            Order::Forget { model } => self.errands.push(forget(model, self.tell).boxed_local()),
+            Order::Inspect {
+                inspection,
+                source,
+                backend,
+            } => self.inspect(
+                inspection,
+                LoadRequest {
+                    source,
+                    blobs,
+                    backend,
+                },
+            ),
+            Order::List { list } => self.errands.push(say_kept(list, self.tell).boxed_local()),
+            Order::Load {
+                load,
+                source,
+                backend,
+            } => {
+                let before = self.replace_loading();
+                let request = LoadRequest {
+                    source,
+                    blobs,
+                    backend,
+                };
+                self.load(load, Rc::new(request), before);
+            }
+            Order::Run { job, prompt, local } => match &mut self.engine {
+                Some(engine) => engine.run(job, &prompt, local, self.tell),
+                None => refuse(job, self.tell),
+            },
+            Order::Share { percent } => self.pacer.set(percent),
+            Order::StopEmbed { embedding } => {
+                if let Some(engine) = &mut self.engine {
+                    engine.stop_embedding(embedding);
+                }
+            }
+            Order::StopInspect { inspection } => {
+                if let Some(handle) = self.inspections.remove(&inspection) {
+                    handle.abort();
+                }
+            }
+            Order::StopLoad { load } => {
+                if self.loading.as_ref().is_some_and(|it| it.load == load) {
+                    self.stop_loading();
+                }
+            }
+            // The timer is set where messages arrive.
+            Order::WakeAfter { .. } => {}
+        }
+    }
+
+    fn inspect(&mut self, inspection: u64, request: LoadRequest) {
+        let tell = self.tell;
+        let available_bytes = self.surroundings.available_bytes;
+        let (errand, handle) = abortable(async move {
+            let result = inspect::inspect(&request, available_bytes).await;
+            tell(EngineEvent::Inspected {
+                inspection,
+                result: result.map(Box::new).map_err(|error| trouble(&error)),
+            });
+        });
+        self.inspections.retain(|_, handle| !handle.is_aborted());
+        self.inspections.insert(inspection, handle);
+        // An errand that was stopped says nothing.
+        self.errands.push(errand.map(drop).boxed_local());
+    }
+
+    /// Begins to load a model, in the memory that the one before leaves.
+    fn load(&mut self, load: u64, request: Rc<LoadRequest>, before: Option<Rc<LoadRequest>>) {
+        let held_bytes = self.engine.as_ref().map_or(0, Engine::held_bytes);
+        let loader = Loader {
+            available_bytes: self.surroundings.available_bytes.saturating_sub(held_bytes),
+            tell: self.tell,
+        };
+        let wanted = Rc::clone(&request);
+        let progress = async move {
+            let loaded = loader.load(&wanted).await;
+            Stage::Loaded(loaded.map(Box::new))
+        };
+        self.loading = Some(Loading {
+            load,
+            request,
+            before,
+            restores: false,
+            progress: progress.boxed_local(),
+        });
+    }
+
+    fn on_loading(&mut self, stage: Stage) {
+        let Some(loading) = self.loading.take() else {
+            return;
+        };
+        match stage {
+            Stage::Loaded(Ok(loaded)) => self.probe(loading, loaded),
+            Stage::Loaded(Err(error)) if self.engine.is_some() && self.makes_room(&error) => {
+                let before = self
+                    .give_up("another model needs the memory")
+                    .or(loading.before);
+                self.load(loading.load, loading.request, before);
+            }
+            Stage::Probed(Ok((loaded, speed))) => {
+                let engine = Engine::new(*loaded, self.surroundings.available_bytes);
+                (self.tell)(engine.ready(loading.load, speed));
+                self.engine = Some(engine);
+                self.request = Some(loading.request);
+            }
+            Stage::Loaded(Err(error)) | Stage::Probed(Err(error)) => {
+                self.not_loaded(loading.load, loading.before, trouble(&error));
             }
         }
     }
 
-    /// Loads a model and serves other orders meanwhile.
-    async fn attempt(&mut self, request: &LoadRequest) -> Attempt {
-        let tell = self.tell;
-        let hop = &self.hop;
-        let pacer = &mut self.pacer;
-        let loader = Loader {
-            available_bytes: self.surroundings.available_bytes,
-            tell,
+    /// Measures the model's speed, alone: the one before has to go.
+    fn probe(&mut self, loading: Loading<'a>, mut loaded: Box<Loaded>) {
+        let before = self.give_up("another model was loaded").or(loading.before);
+        let (hop, tell) = (Rc::clone(&self.hop), self.tell);
+        let progress = async move {
+            let speed = probe::millitokens_per_second(&mut loaded, &hop, tell).await;
+            Stage::Probed(speed.map(|speed| (loaded, speed)))
         };
-        let loading = async {
-            let mut loaded = loader.load(request).await?;
-            let speed = probe::millitokens_per_second(&mut loaded, hop, tell).await?;
-            Ok((loaded, speed))
-        };
-        let loading = loading.fuse();
-        pin_mut!(loading);
-        loop {
-            let inbound = select_biased! {
-                inbound = self.orders.next() => inbound,
-                result = loading => return match result {
-                    Ok((loaded, speed)) => Attempt::Loaded(Box::new(loaded), speed),
-                    Err(error) => Attempt::Failed(error),
-                },
-            };
-            match inbound {
-                None => return Attempt::Deserted,
-                Some((Order::Load { source, backend }, blob)) => {
-                    return Attempt::Replaced(LoadRequest {
-                        source,
-                        blob,
-                        backend,
-                    });
-                }
-                Some((Order::Run { job, .. }, _)) => refuse(job, tell),
-                Some((Order::Share { percent }, _)) => pacer.set(percent),
-                Some((Order::Forget { model }, _)) => forget(model, tell).await,
-                // There is no job and no device, and the timer is set where messages arrive.
-                Some((
-                    Order::Cancel { .. } | Order::DestroyDevice | Order::WakeAfter { .. },
-                    _,
-                )) => {}
+        self.loading = Some(Loading {
+            before,
+            progress: progress.boxed_local(),
+            ..loading
+        });
+    }
+
+    /// Whether a model that failed with `error` would fit if the one before were gone.
+    fn makes_room(&self, error: &LoadError) -> bool {
+        let available_bytes = self.surroundings.available_bytes;
+        match error {
+            LoadError::DoesNotFit { needed_bytes, .. }
+            | LoadError::Engine(EngineError::DoesNotFit { needed_bytes, .. }) => {
+                *needed_bytes <= available_bytes
+            }
+            error => error.cause() == LossCause::OutOfMemory,
+        }
+    }
+
+    /// Ends the engine and its jobs; gives how its model was asked for.
+    fn give_up(&mut self, why: &str) -> Option<Rc<LoadRequest>> {
+        self.engine.take()?.end(why, self.tell);
+        self.request.take()
+    }
+
+    fn stop_loading(&mut self) {
+        if let Some(loading) = self.loading.take() {
+            self.not_loaded(loading.load, loading.before, cancelled("it was stopped"));
+        }
+    }
+
+    /// Makes way for another model; gives how the one was asked for that was given up already.
+    fn replace_loading(&mut self) -> Option<Rc<LoadRequest>> {
+        let Loading {
+            load,
+            request,
+            before,
+            restores,
+            ..
+        } = self.loading.take()?;
+        if restores {
+            // Nobody waits for it, and it is still what was there before.
+            return Some(request);
+        }
+        let trouble = cancelled("another model was asked for");
+        (self.tell)(EngineEvent::NotLoaded { load, trouble });
+        before
+    }
+
+    /// Things are to be as before: the model that was given up is loaded again.
+    fn not_loaded(&mut self, load: u64, before: Option<Rc<LoadRequest>>, trouble: Trouble) {
+        if self.engine.is_none() && before.is_none() {
+            let Trouble { cause, reason } = trouble;
+            return self.lose(cause, reason);
+        }
+        (self.tell)(EngineEvent::NotLoaded { load, trouble });
+        if let Some(before) = before.filter(|_| self.engine.is_none()) {
+            self.load(load, before, None);
+            if let Some(loading) = &mut self.loading {
+                loading.restores = true;
             }
         }
     }
@@ -224,7 +380,22 @@ impl Worker<'_> {
     /// Ends the engine and all its jobs.
     fn lose(&mut self, cause: LossCause, reason: String) {
         self.engine = None;
+        self.request = None;
         (self.tell)(EngineEvent::Lost { cause, reason });
+    }
+}
+
+fn cancelled(why: &str) -> Trouble {
+    Trouble {
+        cause: LossCause::Cancelled,
+        reason: why.to_owned(),
+    }
+}
+
+fn trouble(error: &LoadError) -> Trouble {
+    Trouble {
+        cause: error.cause(),
+        reason: error.to_string(),
     }
 }
 
@@ -237,9 +408,23 @@ fn refuse(job: u64, tell: &dyn Fn(EngineEvent)) {
     });
 }
 
+async fn say_kept(list: u64, tell: &dyn Fn(EngineEvent)) {
+    let models = inspect::list().await;
+    let Room {
+        used_bytes,
+        quota_bytes,
+    } = Room::estimate().await;
+    tell(EngineEvent::Kept {
+        list,
+        models,
+        used_bytes,
+        quota_bytes,
+    });
+}
+
 async fn forget(model: ModelId, tell: &dyn Fn(EngineEvent)) {
-    match ModelCache::open().await {
-        Ok(cache) => cache.remove(model).await,
+    match Kept::open().await {
+        Ok(kept) => kept.remove_model(model).await,
         Err(error) => {
             tell(EngineEvent::Log {
                 level: LogLevel::Warn,

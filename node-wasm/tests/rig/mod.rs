@@ -1,6 +1,11 @@
 //! A worker's loop in the test's own worker, and the model it is tested with.
 
-use crate::worker::messages::{BackendChoice, EngineEvent, LoadSource, Order};
+#[allow(dead_code, reason = "not every test needs one")]
+pub(crate) mod server;
+
+use crate::worker::messages::{
+    BackendChoice, EngineEvent, Inspection, LoadSource, Order, SourceFile, Trouble, UrlFile,
+};
 use crate::worker::{Inbound, Surroundings, serve};
 use futures::StreamExt as _;
 use futures::channel::mpsc;
@@ -17,6 +22,7 @@ use crate::golden::MODEL;
 pub(crate) struct Rig {
     orders: mpsc::Sender<Inbound>,
     events: mpsc::UnboundedReceiver<EngineEvent>,
+    last_load: u64,
 }
 
 /// How a job ended.
@@ -43,7 +49,11 @@ impl Rig {
                 .await
                 .expect("this browser has message channels");
         });
-        Self { orders, events }
+        Self {
+            orders,
+            events,
+            last_load: 0,
+        }
     }
 
     /// A loop that holds the demonstrator.
@@ -56,32 +66,63 @@ impl Rig {
 
     pub(crate) fn order(&mut self, order: Order) {
         self.orders
-            .try_send((order, None))
+            .try_send((order, Vec::new()))
             .expect("the loop listens");
     }
 
     pub(crate) fn load_blob(&mut self, bytes: &[u8], backend: BackendChoice) {
-        let source = LoadSource::Blob {
-            name: "demo".to_owned(),
+        self.load(file_source(), vec![blob(bytes)], backend);
+    }
+
+    /// Gives the number of the order.
+    pub(crate) fn load(
+        &mut self,
+        source: LoadSource,
+        blobs: Vec<Blob>,
+        backend: BackendChoice,
+    ) -> u64 {
+        self.last_load += 1;
+        let load = self.last_load;
+        let order = Order::Load {
+            load,
+            source,
+            backend,
         };
-        let order = Order::Load { source, backend };
         self.orders
-            .try_send((order, Some(blob(bytes))))
+            .try_send((order, blobs))
             .expect("the loop listens");
+        load
+    }
+
+    /// What is said of a model that is not loaded.
+    pub(crate) async fn inspect(
+        &mut self,
+        source: LoadSource,
+        blobs: Vec<Blob>,
+    ) -> Result<Inspection, Trouble> {
+        let order = Order::Inspect {
+            inspection: 1,
+            source,
+            backend: BackendChoice::Cpu,
+        };
+        self.orders
+            .try_send((order, blobs))
+            .expect("the loop listens");
+        let mut seen = self
+            .until(|event| matches!(event, EngineEvent::Inspected { .. }))
+            .await;
+        match seen.pop() {
+            Some(EngineEvent::Inspected { result, .. }) => result.map(|it| *it),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn load_url(&mut self, url: &str, sha256: Option<ModelId>, bytes: Option<u64>) {
-        let (url, name) = (url.to_owned(), "demo".to_owned());
-        let source = LoadSource::Url {
-            url,
-            name,
-            sha256,
-            bytes,
-        };
-        self.order(Order::Load {
-            source,
-            backend: BackendChoice::Cpu,
-        });
+        self.load(
+            url_source(url, sha256, bytes),
+            Vec::new(),
+            BackendChoice::Cpu,
+        );
     }
 
     pub(crate) fn run(&mut self, job: u64, prompt: &Prompt, local: bool) {
@@ -132,14 +173,23 @@ impl Rig {
     pub(crate) async fn refusal(&mut self) -> (Vec<EngineEvent>, String) {
         let mut seen = self.settled().await;
         match seen.pop() {
-            Some(EngineEvent::Lost { reason, .. }) => (seen, reason),
+            Some(
+                EngineEvent::Lost { reason, .. }
+                | EngineEvent::NotLoaded {
+                    trouble: Trouble { reason, .. },
+                    ..
+                },
+            ) => (seen, reason),
             other => panic!("the model was taken: {other:?}"),
         }
     }
 
     async fn settled(&mut self) -> Vec<EngineEvent> {
-        let is_end = |event: &EngineEvent| {
-            matches!(event, EngineEvent::Ready { .. } | EngineEvent::Lost { .. })
+        let last = self.last_load;
+        let is_end = |event: &EngineEvent| match event {
+            EngineEvent::Ready { .. } | EngineEvent::Lost { .. } => true,
+            EngineEvent::NotLoaded { load, .. } => *load == last,
+            _ => false,
         };
         self.until(is_end).await
     }
@@ -195,6 +245,23 @@ impl Outcome {
     pub(crate) fn text(&self) -> String {
         let end = self.bytes.len() - self.trimmed_bytes as usize;
         String::from_utf8_lossy(&self.bytes[..end]).into_owned()
+    }
+}
+
+/// The file beside the order.
+pub(crate) fn file_source() -> LoadSource {
+    LoadSource::Files {
+        name: "demo".to_owned(),
+        files: vec![SourceFile::Blob],
+    }
+}
+
+/// A file behind an address.
+pub(crate) fn url_source(url: &str, sha256: Option<ModelId>, bytes: Option<u64>) -> LoadSource {
+    let url = url.to_owned();
+    LoadSource::Files {
+        name: "demo".to_owned(),
+        files: vec![SourceFile::Url(UrlFile { url, sha256, bytes })],
     }
 }
 

@@ -10,7 +10,7 @@ use thrum_protocol::limits::{
     MAX_PROMPT_BYTES, MAX_RESUMED_TOKENS, MAX_SAFE_INTEGER, MAX_SCHEMA_BYTES, MAX_STOP_STRINGS,
     MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME, MAX_TOP_LOGPROBS,
 };
-use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
+use thrum_protocol::sampling::{AnswerFormat, GenomeUse, LogitBias, Sampling, Shift};
 use thrum_protocol::signed::OpenError;
 use thrum_protocol::task::{
     Alternative, Logprob, Prompt, PromptInput, Refusal, RefusalCode, TaskBody, TaskMessage, Token,
@@ -267,6 +267,8 @@ fn fields_over_their_limits_are_named() {
         it.logit_bias = vec![bias(1); MAX_LOGIT_BIASES + 1];
     });
     sampling("logprobs", |it| it.logprobs = Some(21));
+    sampling("genomes", |it| it.genomes = vec![genome(1_000); 9]);
+    sampling("genomes", |it| it.genomes = vec![genome(100_001)]);
     sampling("format", |it| {
         let schema = "x".repeat(MAX_SCHEMA_BYTES + 1);
         it.format = Some(AnswerFormat::JsonSchema(schema));
@@ -326,6 +328,13 @@ fn adverts_over_their_limits_are_refused() {
     long.agent = "x".repeat(MAX_TEXT_BYTES + 1);
     let error = Advert::open(&long.seal(&key(1))).expect_err("too long an agent");
     assert!(matches!(error, OpenError::OverLimit { field: "agent", .. }));
+}
+
+fn genome(milli: u32) -> GenomeUse {
+    GenomeUse {
+        id: ModelId([0; 32]),
+        scale: Shift::Less(milli),
+    }
 }
 
 fn bias(milli: u32) -> LogitBias {

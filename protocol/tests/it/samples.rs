@@ -7,11 +7,11 @@ use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::{
-    MAX_DEADLINE, MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI,
+    MAX_DEADLINE, MAX_GENOME_SCALE_MILLI, MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI,
     MAX_REPETITION_PENALTY_MILLI, MAX_SAFE_INTEGER, MAX_TOP_LOGPROBS,
 };
 use thrum_protocol::model::{Backend, ModelOffer};
-use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
+use thrum_protocol::sampling::{AnswerFormat, GenomeUse, LogitBias, Sampling, Shift};
 use thrum_protocol::task::{
     Accept, Alternative, ChatMessage, Done, FinishReason, Logprob, Prompt, PromptInput, Refusal,
     RefusalCode, Role, TaskBody, TaskMessage, Token, Tokens,
@@ -160,6 +160,10 @@ fn sampling_prompt() -> Prompt {
             ],
             logprobs: Some(2),
             format: Some(AnswerFormat::JsonSchema(r#"{"type":"object"}"#.to_owned())),
+            genomes: vec![GenomeUse {
+                id: ModelId([0xef; 32]),
+                scale: Shift::Less(500),
+            }],
         },
         ..chat_prompt()
     }
@@ -363,10 +367,16 @@ fn any_sampling() -> impl Strategy<Value = Sampling> {
         Just(AnswerFormat::JsonObject),
         ".{0,90}".prop_map(AnswerFormat::JsonSchema),
     ];
+    let genome =
+        (any::<[u8; 32]>(), any_shift(MAX_GENOME_SCALE_MILLI)).prop_map(|(id, scale)| GenomeUse {
+            id: ModelId(id),
+            scale,
+        });
     let answer = (
         any::<bool>(),
         option::of(0..=MAX_TOP_LOGPROBS),
         option::of(format),
+        vec(genome, 0..3),
     );
     (draw, penalties, answer).prop_map(|(draw, penalties, answer)| Sampling {
         temperature_milli: draw.0,
@@ -381,6 +391,7 @@ fn any_sampling() -> impl Strategy<Value = Sampling> {
         ignore_eos: answer.0,
         logprobs: answer.1,
         format: answer.2,
+        genomes: answer.3,
     })
 }
 

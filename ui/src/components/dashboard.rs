@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use futures::future::{AbortHandle, abortable};
 use thrum_protocol::view::{Command, DonateLimits, DonationMode};
 use thrum_ui::ask::{self, Options, Unfit};
 use thrum_ui::catalogue::{Catalogue, Listed};
 use thrum_ui::choice::{Choice, Remembered};
+use thrum_ui::models::Busy;
 use thrum_ui::state::{Action, App, Fetched, Life, Role};
 use web_sys::File;
 use yew::prelude::*;
@@ -13,14 +15,14 @@ use yew::prelude::*;
 use super::chat::Chat;
 use super::follower_banner::FollowerBanner;
 use super::log_view::LogView;
-use super::model_panel::ModelPanel;
+use super::model_panel::{ModelPanel, ModelWish};
 use super::node_panel::{NodePanel, Wish};
 use super::page_footer::PageFooter;
 use super::peer_table::PeerTable;
 use super::relay_list::RelayList;
 use super::top_bar::TopBar;
 use super::welcome::Welcome;
-use crate::bridge::{Bridge, Start};
+use crate::bridge::{Bridge, ModelChoice, Start};
 use crate::browser;
 
 /// Where the relay lists its models.
@@ -43,8 +45,12 @@ struct Held {
     bridge: Option<Rc<Bridge>>,
     /// numbers of two tabs of one node differ, because they count from when the tab was opened
     next_ask: u64,
-    /// a model of the person's own
-    file: Option<File>,
+    /// what is used instead of the relay's model, and its name
+    chosen: Option<(ModelChoice, String)>,
+    /// what was looked at and may be loaded
+    pending: Option<ModelChoice>,
+    /// stops what is being done about a model
+    work: Option<AbortHandle>,
 }
 
 /// Everything a wish needs; cheap to clone into callbacks.
@@ -63,7 +69,9 @@ pub(crate) fn Dashboard() -> Html {
     let held = use_mut_ref(|| Held {
         bridge: None,
         next_ask: browser::epoch_millis(),
-        file: None,
+        chosen: None,
+        pending: None,
+        work: None,
     });
     let remembered = use_state_eq(|| {
         browser::remembered(&store).unwrap_or(Remembered {
@@ -140,7 +148,7 @@ impl Wishes {
         wasm_bindgen_futures::spawn_local(async move {
             let start = Start {
                 store: wishes.store.to_string(),
-                file: wishes.held.borrow().file.clone(),
+                model: wishes.chosen(),
                 resume_donation: choice == Choice::Donate && visit == Visit::Returning,
             };
             let app = wishes.app.dispatcher();
@@ -152,6 +160,7 @@ impl Wishes {
                     }
                     wishes.held.borrow_mut().bridge = Some(Rc::new(bridge));
                     wishes.app.dispatch(Action::Started);
+                    wishes.look_at_storage();
                 }
                 Err(why) => wishes.app.dispatch(Action::Failed(why)),
             }
@@ -229,21 +238,124 @@ impl Wishes {
         browser::focus("prompt");
     }
 
-    fn load(&self, file: Option<File>) {
-        self.held.borrow_mut().file.clone_from(&file);
+    /// What the node is to load when it needs a model.
+    fn chosen(&self) -> ModelChoice {
+        let held = self.held.borrow();
+        let chosen = held.chosen.as_ref();
+        chosen.map(|(choice, _)| choice.clone()).unwrap_or_default()
+    }
+
+    fn model(&self, wish: ModelWish) {
+        match wish {
+            ModelWish::Check(choice) => self.check(choice),
+            ModelWish::Dismiss => self.dismiss(),
+            ModelWish::Load => {
+                let pending = self.held.borrow_mut().pending.take();
+                if let Some(choice) = pending {
+                    self.load(choice);
+                }
+            }
+            ModelWish::Remove(id) => self.remove(id),
+            ModelWish::Stop => self.stop_work(),
+        }
+    }
+
+    /// A file at hand that fits is loaded at once: there is nothing to download.
+    fn check(&self, choice: ModelChoice) {
+        self.dismiss();
+        let Some(bridge) = self.bridge() else { return };
+        let wishes = self.clone();
+        self.work(Busy::Checking, async move {
+            match bridge.inspect(&choice).await {
+                Ok(inspected) => {
+                    let at_hand = matches!(choice, ModelChoice::Files(_)) && inspected.fits;
+                    wishes
+                        .app
+                        .dispatch(Action::Inspected(Some(Rc::new(inspected))));
+                    if at_hand {
+                        return wishes.load(choice);
+                    }
+                    wishes.held.borrow_mut().pending = Some(choice);
+                    wishes.app.dispatch(Action::Busy(None));
+                }
+                Err(why) => wishes.failed(&why),
+            }
+        });
+    }
+
+    fn load(&self, choice: ModelChoice) {
+        let Some(bridge) = self.bridge() else { return };
+        let wishes = self.clone();
+        let name = self.app.0.inspected.as_ref().map(|it| it.name.clone());
+        self.work(Busy::Loading, async move {
+            match bridge.load(&choice).await {
+                Ok(()) => {
+                    let chosen = match &choice {
+                        ModelChoice::Default => None,
+                        ModelChoice::Files(files) => files.first().map(File::name),
+                        ModelChoice::Address(url) => Some(url.clone()),
+                        ModelChoice::Kept(id) => name.or(Some(id.clone())),
+                    };
+                    wishes.held.borrow_mut().chosen = chosen.map(|name| (choice, name));
+                    wishes.app.dispatch(Action::Inspected(None));
+                    wishes.app.dispatch(Action::Busy(None));
+                }
+                Err(why) => wishes.failed(&why),
+            }
+            wishes.look_at_storage();
+        });
+    }
+
+    /// Does one thing about models at a time; a later one takes the place of an earlier one.
+    fn work(&self, busy: Busy, work: impl Future<Output = ()> + 'static) {
+        let (work, handle) = abortable(work);
+        if let Some(before) = self.held.borrow_mut().work.replace(handle) {
+            before.abort();
+        }
+        self.app.dispatch(Action::Busy(Some(busy)));
+        wasm_bindgen_futures::spawn_local(async move {
+            // What was stopped has nothing to say.
+            work.await.ok();
+        });
+    }
+
+    fn stop_work(&self) {
+        if let Some(work) = self.held.borrow_mut().work.take() {
+            work.abort();
+        }
+        self.app.dispatch(Action::Busy(None));
+        self.look_at_storage();
+    }
+
+    fn dismiss(&self) {
+        self.held.borrow_mut().pending = None;
         self.app.dispatch(Action::Notice(None));
+        self.app.dispatch(Action::Inspected(None));
+    }
+
+    fn failed(&self, why: &str) {
+        let notice = format!("{why}. Choose another one, or go on with the relay's model.");
+        self.app.dispatch(Action::Inspected(None));
+        self.app.dispatch(Action::Busy(None));
+        self.app.dispatch(Action::Notice(Some(notice)));
+    }
+
+    fn remove(&self, id: String) {
         let Some(bridge) = self.bridge() else { return };
         let wishes = self.clone();
         wasm_bindgen_futures::spawn_local(async move {
-            let loaded = bridge.load(file).await;
-            if loaded.is_err() {
-                wishes.held.borrow_mut().file = None;
+            if let Err(why) = bridge.remove(&id).await {
+                wishes.failed(&why);
             }
-            let advice =
-                |why| format!("{why}. Choose another file, or go on with the relay's model.");
-            wishes
-                .app
-                .dispatch(Action::Notice(loaded.map_err(advice).err()));
+            wishes.look_at_storage();
+        });
+    }
+
+    fn look_at_storage(&self) {
+        let Some(bridge) = self.bridge() else { return };
+        let app = self.app.dispatcher();
+        wasm_bindgen_futures::spawn_local(async move {
+            app.dispatch(Action::Stored(Rc::new(bridge.storage().await)));
         });
     }
 }
@@ -342,7 +454,7 @@ fn answering(wishes: &Wishes) -> Option<Listed> {
     let loaded = app.snapshot.as_ref().and_then(|it| it.model.as_ref());
     match loaded {
         Some(model) => catalogue.by_digest(&model.id.to_string()),
-        None if wishes.held.borrow().file.is_some() => None,
+        None if wishes.held.borrow().chosen.is_some() => None,
         None => catalogue.default_model(),
     }
     .cloned()
@@ -350,20 +462,21 @@ fn answering(wishes: &Wishes) -> Option<Listed> {
 
 fn model_panel(wishes: &Wishes) -> Html {
     let app = &wishes.app.0;
-    let on_file = Callback::from({
+    let on_wish = Callback::from({
         let wishes = wishes.clone();
-        move |file| wishes.load(Some(file))
+        move |wish| wishes.model(wish)
     });
-    let on_default = Callback::from({
-        let wishes = wishes.clone();
-        move |()| wishes.load(None)
-    });
-    let file = wishes.held.borrow().file.as_ref().map(File::name);
+    let chosen = wishes
+        .held
+        .borrow()
+        .chosen
+        .as_ref()
+        .map(|(_, name)| name.clone());
     let snapshot = app.snapshot.as_deref();
     html! {
         <ModelPanel loaded={snapshot.and_then(|it| it.model.clone())}
             backend={snapshot.and_then(|it| it.status.backend)}
             default={app.catalogue().and_then(Catalogue::default_model).cloned()}
-            {file} {on_file} {on_default} />
+            {chosen} busy={app.busy.clone()} inspected={app.inspected.clone()} storage={app.storage.clone()} {on_wish} />
     }
 }

@@ -1,6 +1,6 @@
 //! What a donation gives at most.
 
-use thrum_protocol::limits::MAX_NEW_TOKENS;
+use thrum_protocol::limits::{MAX_NEW_TOKENS, MIN_SHARE_PERCENT};
 use thrum_protocol::view::DonateLimits;
 use thrum_ui::choice::{MAX_SLOTS, MIN_TOKENS, within_limits};
 use web_sys::HtmlInputElement;
@@ -34,6 +34,17 @@ pub(crate) fn Limits(props: &LimitsProps) -> Html {
             on_change.emit(next);
         })
     };
+    let share = {
+        let on_change = props.on_change.clone();
+        Callback::from(move |event: Event| {
+            let input: HtmlInputElement = event.target_unchecked_into();
+            let share_percent = input.value().parse().unwrap_or(limits.share_percent);
+            on_change.emit(within_limits(DonateLimits {
+                share_percent,
+                ..limits
+            }));
+        })
+    };
     html! {
         <fieldset class="limits">
             <legend>{ "What you give at most" }</legend>
@@ -48,6 +59,18 @@ pub(crate) fn Limits(props: &LimitsProps) -> Html {
                 <input id="limit-tokens" type="number" inputmode="numeric" min={MIN_TOKENS.to_string()}
                     max={MAX_NEW_TOKENS.to_string()} step="1" value={limits.max_new_tokens.to_string()}
                     onchange={changed(|limits, value| limits.max_new_tokens = value)} data-testid="limit-tokens" />
+            </div>
+            <div class="field share">
+                <label for="limit-share">
+                    { "Share of the time" }
+                    <output class="number" for="limit-share">{ format!("{} %", limits.share_percent) }</output>
+                </label>
+                <input id="limit-share" type="range" min={MIN_SHARE_PERCENT.to_string()} max="100" step="5"
+                    value={limits.share_percent.to_string()} onchange={share} aria-describedby="share-hint"
+                    aria-valuetext={format!("{} percent", limits.share_percent)} data-testid="limit-share" />
+                <span id="share-hint" class="quiet small">
+                    { "The engine rests between steps for others. Your own prompts always run at full speed." }
+                </span>
             </div>
         </fieldset>
     }

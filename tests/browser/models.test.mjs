@@ -1,0 +1,200 @@
+// Where models come from and where they stay, and OpenAI's shapes, in a real browser with a real
+// server.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { openNode, root, startBrowser, startRelay, until } from "./harness.mjs";
+
+const file = readFileSync(path.join(root, "models/thrum-demo.q8_0.gguf"));
+const sha256 = createHash("sha256").update(file).digest("hex");
+
+let relay, browser, host;
+before(async () => {
+  relay = await startRelay();
+  browser = await startBrowser();
+  host = await startHost();
+});
+after(async () => {
+  await browser?.close();
+  await relay?.remove();
+  host?.close();
+});
+
+/** A server of another origin whose connections break where `host.breakAt` says. */
+async function startHost() {
+  const server = http.createServer((request, answer) => {
+    answer.setHeader("access-control-allow-origin", "*");
+    answer.setHeader("access-control-allow-headers", "*");
+    answer.setHeader("access-control-expose-headers", "*");
+    if (request.method === "OPTIONS") return answer.writeHead(204).end();
+    state.log.push(request.headers.range ?? "all");
+    const [, first, last] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "bytes=0-");
+    const from = Number(first);
+    const until = last ? Math.min(file.length, Number(last) + 1) : file.length;
+    const headers = { etag: '"one"', "content-length": until - from };
+    if (request.headers.range) headers["content-range"] = `bytes ${from}-${until - 1}/${file.length}`;
+    answer.writeHead(request.headers.range ? 206 : 200, headers);
+    if (state.breakAt > from && state.breakAt < until) {
+      answer.write(file.subarray(from, state.breakAt), () => setTimeout(() => answer.destroy(), 100));
+      state.breakAt = state.alwaysBreaks ? state.breakAt : 0;
+      return;
+    }
+    answer.end(file.subarray(from, until));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const state = {
+    log: [], breakAt: 0, alwaysBreaks: false,
+    url: `http://127.0.0.1:${server.address().port}/demo.gguf`,
+    close: () => server.close(),
+    asked: () => state.log.splice(0),
+  };
+  return state;
+}
+
+const codeOf = (page, action, argument) =>
+  page.evaluate(([source, value]) => eval(source)(window.node, value)
+    .then((result) => ({ result }), (error) => ({ code: error.code, message: error.message })), [action, argument]);
+
+test("a model is inspected, downloaded over a broken line, kept, listed and removed", async () => {
+  const { page, context } = await openNode(browser, relay, { backend: "cpu" });
+  const told = await page.evaluate((url) => window.node.models.inspect(new URL(url)), host.url);
+  assert.deepEqual(host.asked(), ["bytes=0-1048575"]);
+  assert.deepEqual([told.architecture, told.format, told.fits, told.kept], ["llama", "Q8_0", true, false]);
+  assert.equal(told.bytes, file.length);
+  assert.equal(told.downloadBytes, file.length);
+  assert.ok(told.memoryBytes > told.weightBytes && told.reason.length > 10);
+
+  host.breakAt = 400_000;
+  const loaded = await page.evaluate((value) => window.node.models.load(value), { url: host.url, sha256 });
+  assert.equal(loaded.id, sha256);
+  const asked = host.asked();
+  assert.equal(asked.length, 2);
+  assert.match(asked[1], /^bytes=[1-9]\d+-$/);
+  const entry = (await page.evaluate(() => window.node.models.list())).find((model) => model.sha256 === sha256);
+  assert.deepEqual([entry.kept, entry.keptBytes, entry.loaded], [true, file.length, true]);
+  const room = await page.evaluate(() => window.node.models.storage());
+  assert.equal(room.modelBytes, file.length);
+  assert.ok(room.quotaBytes > room.usedBytes);
+
+  await page.evaluate((url) => window.node.models.load(url), host.url);
+  assert.deepEqual(host.asked(), ["all"], "without a digest it is another record");
+  await page.evaluate((url) => window.node.models.load(url), host.url);
+  assert.deepEqual(host.asked(), [], "and the second time it is kept");
+  await page.evaluate((id) => window.node.models.remove(id), sha256);
+  assert.equal((await page.evaluate(() => window.node.models.storage())).modelBytes, 0);
+  const { code } = await codeOf(page, "(node, id) => node.models.load('0'.repeat(64))");
+  assert.equal(code, "model_unreachable");
+  await context.close();
+});
+
+test("an AbortSignal stops inspecting and loading, and the download goes on later", async () => {
+  const { page, context } = await openNode(browser, relay, { backend: "cpu" });
+  host.breakAt = 300_000;
+  host.alwaysBreaks = true;
+  const aborted = await page.evaluate(async (url) => {
+    const abort = new AbortController();
+    const progress = window.node.models.load(url, { signal: abort.signal });
+    setTimeout(() => abort.abort(), 1500);
+    return progress.then(() => "loaded", (error) => [error.name, error.code]);
+  }, host.url);
+  assert.deepEqual(aborted, ["AbortError", "aborted"]);
+  host.breakAt = 0;
+  host.alwaysBreaks = false;
+  host.asked();
+  await page.evaluate((url) => window.node.models.load(url), host.url);
+  assert.match(host.asked().join(), /^bytes=[1-9]\d+-$/);
+  const name = await page.evaluate((url) =>
+    window.node.models.inspect(url, { signal: AbortSignal.abort() }).then(() => "told", (error) => error.name), host.url);
+  assert.equal(name, "AbortError");
+  await context.close();
+});
+
+test("what does not load leaves the model before", async () => {
+  const { page, context } = await openNode(browser, relay, { backend: "cpu" });
+  await page.evaluate(() => window.node.models.load());
+  const wrong = await codeOf(page, "(node, url) => node.models.load({ url, sha256: 'ab'.repeat(32) })", host.url);
+  assert.equal(wrong.code, "invalid_model");
+  const answer = await codeOf(page,
+    "(node) => node.completions.create({ prompt: 'ab>ba;xy>', max_tokens: 4, temperature: 0, thrum: { route: 'local' } })");
+  assert.equal(answer.result?.object, "text_completion", answer.message);
+  await context.close();
+});
+
+test("several answers, log probabilities and every parameter of sampling", async () => {
+  const { page, context } = await openNode(browser, relay, { backend: "cpu" });
+  const chat = await page.evaluate(() => window.node.chat.completions.create({
+    messages: [{ role: "user", content: "reverse: starling" }],
+    n: 3, seed: 5, temperature: 2, max_tokens: 12, logprobs: true, top_logprobs: 2,
+    top_k: 50, top_p: 0.99, min_p: 0.001, repetition_penalty: 1.05, frequency_penalty: 0.1,
+    presence_penalty: -0.1, logit_bias: { 1: -1 }, user: "me", thrum: { route: "local", ignoreEos: true },
+  }));
+  assert.deepEqual(chat.choices.map((choice) => choice.index), [0, 1, 2]);
+  assert.ok(new Set(chat.choices.map((choice) => choice.message.content)).size > 1);
+  for (const choice of chat.choices) {
+    assert.equal(choice.logprobs.content.length, 12);
+    for (const { token, logprob, bytes, top_logprobs } of choice.logprobs.content) {
+      assert.equal(new TextDecoder().decode(Uint8Array.from(bytes)), token);
+      assert.ok(logprob <= 0 && top_logprobs.length === 2 && top_logprobs[0].logprob >= logprob);
+    }
+  }
+  assert.equal(chat.usage.completion_tokens, 36);
+  assert.equal(chat.usage.total_tokens, chat.usage.prompt_tokens + 36);
+
+  const body = { prompt: "ab>ba;cd>", n: 2, seed: 9, temperature: 1, max_tokens: 8, logprobs: 1, thrum: { route: "local", ignoreEos: true } };
+  const whole = await page.evaluate((params) => window.node.completions.create(params), body);
+  const parts = await page.evaluate(async (params) => {
+    const seen = [{ text: "", tokens: [] }, { text: "", tokens: [] }];
+    let usage;
+    const stream = await window.node.completions.create({ ...params, stream: true, stream_options: { include_usage: true } });
+    for await (const chunk of stream) {
+      const choice = chunk.choices[0];
+      usage = chunk.usage ?? usage;
+      if (!choice) continue;
+      seen[choice.index].text += choice.text;
+      seen[choice.index].tokens.push(...(choice.logprobs?.tokens ?? []));
+    }
+    return { seen, usage };
+  }, body);
+  assert.deepEqual(parts.seen.map(({ text }) => text), whole.choices.map((choice) => choice.text));
+  assert.deepEqual(parts.seen.map(({ tokens }) => tokens), whole.choices.map((choice) => choice.logprobs.tokens));
+  assert.deepEqual(parts.usage, whole.usage);
+  await context.close();
+});
+
+test("log probabilities come from a peer as well", async () => {
+  const provider = await openNode(browser, relay, { backend: "cpu" });
+  const asker = await openNode(browser, relay, { backend: "cpu" });
+  await provider.page.evaluate(() => window.node.donate({ sharePercent: 50 }));
+  const body = { prompt: "ab>ba;cd>", max_tokens: 6, temperature: 0, logprobs: 2, thrum: { route: "peer", peer: provider.peerId, ignoreEos: true } };
+  const { result, message } = await until("the peer answers", async () => {
+    const answer = await codeOf(asker.page, "(node, params) => node.completions.create(params)", body);
+    return answer.result ? answer : null;
+  });
+  assert.equal(result?.choices[0].logprobs.tokens.length, 6, message);
+  assert.equal(result.thrum.provider, provider.peerId);
+  await provider.context.close();
+  await asker.context.close();
+});
+
+test("what is not honoured is refused by name", async () => {
+  const { page, context } = await openNode(browser, relay, { backend: "cpu" });
+  const refusals = {
+    'node => node.completions.create({ prompt: "a", best_of: 2 })': "unsupported_parameter",
+    'node => node.completions.create({ prompt: "a", n: 9 })': "invalid_request",
+    'node => node.completions.create({ prompt: "a", logit_bias: { a: 1 } })': "invalid_request",
+    'node => node.completions.create({ prompt: "a", frequency_penalty: 3 })': "invalid_request",
+    'node => node.completions.create({ prompt: "a", response_format: { type: "yaml" } })': "unsupported_parameter",
+    'node => node.completions.create({ prompt: "a", thrum: { genomes: ["a"] } })': "unsupported_parameter",
+    'node => node.chat.completions.create({ messages: [{ role: "user", content: "a" }], top_logprobs: 2 })': "invalid_request",
+    'node => node.donate({ sharePercent: 4 })': "invalid_request",
+    'node => node.models.load({ url: "x", sha256: "00" })': "invalid_option",
+    'node => node.models.load([])': "invalid_option",
+  };
+  for (const [action, code] of Object.entries(refusals)) {
+    assert.equal((await codeOf(page, action)).code, code, action);
+  }
+  await context.close();
+});
