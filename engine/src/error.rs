@@ -2,6 +2,7 @@
 
 use crate::adapter::AdapterError;
 use crate::chat::ChatError;
+use crate::constraint::ConstraintError;
 use crate::gguf::GgufError;
 use crate::tokenizer::TokenizerError;
 
@@ -15,6 +16,9 @@ pub enum EngineError {
     /// The chat template could not be used.
     #[error(transparent)]
     Chat(#[from] ChatError),
+    /// The answer cannot be constrained as asked.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// The tokenizer in the file, or a text, was refused.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -9,8 +9,9 @@
 //! 3. [`sequences`] places many texts in one cache, [`pass`] is what is computed at once.
 //! 4. [`mod@reference`] interprets the list as a specification; [`cpu`] and [`gpu`] are the fast
 //!    ones; [`rope`] is what they share, and [`model`] is whichever was loaded.
-//! 5. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, [`text`]
-//!    lets it out, [`generate`] is one answer in the making, [`schedule`] all of them.
+//! 5. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, out of
+//!    those that a [`constraint`] leaves, [`text`] lets it out, [`generate`] is one answer in the
+//!    making, [`schedule`] all of them.
 //!
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from `libm`, never from the platform.
@@ -19,6 +20,7 @@ pub mod adapter;
 pub mod arch;
 pub mod chat;
 pub mod config;
+pub mod constraint;
 pub mod cpu;
 pub mod error;
 pub mod generate;

@@ -19,6 +19,25 @@ impl TokenMask {
         }
     }
 
+    /// Takes over the bits of `words`, the lowest id in the lowest bit; what is missing at the end
+    /// is not in the set, and what lies beyond the vocabulary is ignored.
+    pub(crate) fn set_words(&mut self, words: &[u32]) {
+        let given = words.len().min(self.words.len());
+        self.words[..given].copy_from_slice(&words[..given]);
+        self.words[given..].fill(0);
+        let used = self.vocab_size % WORD_BITS;
+        if let Some(last) = self.words.last_mut()
+            && used != 0
+        {
+            *last &= (1 << used) - 1;
+        }
+    }
+
+    /// Ids below this can be in the set.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
     /// Puts `id` in; an id beyond the vocabulary is ignored.
     pub fn allow(&mut self, id: u32) {
         if (id as usize) < self.vocab_size {

@@ -127,28 +127,40 @@ impl Sampler {
             min_p: self.params.min_p,
         };
         let cut = limits.cut(scores, max);
-        let mut ids = Vec::new();
-        let mut kept = Vec::new();
-        for (id, score) in (0_u32..).zip(scores.iter()) {
-            if cut.keeps(*score, id) {
-                ids.push(id);
-                kept.push(*score);
+        let uniform = draw::uniform(self.params.seed, index as u64);
+        let temperature = self.params.temperature;
+        if limits.top_k == 0 {
+            // Most of a vocabulary may be left: it stays where it is.
+            for (id, score) in (0_u32..).zip(scores.iter_mut()) {
+                if !cut.keeps(*score, id) {
+                    *score = f32::NEG_INFINITY;
+                }
             }
+            weights::to_weights(scores, max, temperature);
+            return Ok(draw_among(scores, uniform) as u32);
         }
-        weights::to_weights(&mut kept, max, self.params.temperature);
-        let total = weights::sum(&kept);
-        let mut left = draw::uniform(self.params.seed, index as u64) * total;
-        for (id, weight) in ids.iter().zip(&kept) {
-            let weight = f64::from(*weight);
-            if left < weight {
-                return Ok(*id);
-            }
-            left -= weight;
-        }
-        // Rounding can leave a crumb beyond the last weight.
-        let last = ids.iter().zip(&kept).rfind(|(_, weight)| **weight > 0.0);
-        Ok(*last.expect("the likeliest is kept and weighs 1").0)
+        let (ids, mut kept): (Vec<u32>, Vec<f32>) = (0_u32..)
+            .zip(scores.iter())
+            .filter(|(id, score)| cut.keeps(**score, *id))
+            .unzip();
+        weights::to_weights(&mut kept, max, temperature);
+        Ok(ids[draw_among(&kept, uniform)])
     }
+}
+
+/// The place where `uniform`, in `[0, 1)`, of the sum of `weights` is reached.
+fn draw_among(weights: &[f32], uniform: f64) -> usize {
+    let mut left = uniform * weights::sum(weights);
+    for (place, weight) in weights.iter().enumerate() {
+        let weight = f64::from(*weight);
+        if left < weight {
+            return place;
+        }
+        left -= weight;
+    }
+    // Rounding can leave a crumb beyond the last weight.
+    let last = weights.iter().rposition(|weight| *weight > 0.0);
+    last.expect("the likeliest is kept and weighs 1")
 }
 
 /// What log probabilities are made of.
