@@ -1,4 +1,5 @@
-//! The CPU path gives the same bits natively and in wasm with simd128.
+//! The CPU path gives the same bits natively and in wasm with simd128, and so does the choice of
+//! tokens, with a schema to keep to.
 //!
 //! Run for both: `cargo test -p thrum-engine --test same_bits`, and the same with
 //! `--target wasm32-unknown-unknown` (in Node, through wasm-bindgen-test-runner). A digest that
@@ -9,10 +10,12 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use thrum_engine::adapter::apply::CpuAdapters;
 use thrum_engine::adapter::{Adapter, LoraPair};
+use thrum_engine::constraint::{Constraint, TokenTable};
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::model::Model;
 use thrum_engine::pass::AdapterId;
 use thrum_engine::quant::Format;
+use thrum_engine::sampler::{Sampler, SamplerParams};
 use thrum_engine::synthetic::{Random, SyntheticModel};
 use thrum_engine::weights::Slot;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -106,4 +109,56 @@ fn adapters_add_the_same_bits_everywhere() {
         }
     }
     assert_eq!(digest, 0xa491_7c25_94f1_afc9);
+}
+
+const SCHEMA: &str = r##"{
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-zé]{3,9}$"},
+        "sizes": {"type": "array", "items": {"type": "number", "minimum": -2.5, "maximum": 80}},
+        "next": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}
+    },
+    "required": ["name", "sizes", "next"],
+    "additionalProperties": false
+}"##;
+
+#[wasm_bindgen_test(unsupported = test)]
+fn choices_are_the_same_everywhere() {
+    let (header, _) = SyntheticModel::SMALL.load();
+    let tokenizer = header.tokenizer;
+    let table = TokenTable::new(&tokenizer).expect("a good vocabulary");
+    let mut digest = FNV_OFFSET;
+    for (top_k, top_p) in [(0, 1.0), (0, 0.9), (40, 0.95)] {
+        let sampler = Sampler::new(SamplerParams {
+            temperature: 0.9,
+            top_k,
+            top_p,
+            min_p: 0.01,
+            repetition_penalty: 1.1,
+            frequency_penalty: 0.2,
+            presence_penalty: -0.1,
+            logprobs: Some(5),
+            ..SamplerParams::GREEDY
+        })
+        .expect("good parameters");
+        let mut constraint = Constraint::json_schema_text(SCHEMA, &table).expect("a good schema");
+        let mut random = Random(23);
+        let mut answer = Vec::new();
+        while answer.len() < 120 && !constraint.is_finished() {
+            let mut logits: Vec<f32> = (0..tokenizer.vocab_size())
+                .map(|_| 6.0 * random.symmetric())
+                .collect();
+            let allowed = constraint.mask().expect("affordable");
+            let choice = sampler.choose(&mut logits, &answer, answer.len(), Some(allowed));
+            let choice = choice.expect("something is allowed");
+            constraint.accept(choice.id).expect("the mask allowed it");
+            answer.push(choice.id);
+            let told = choice.logprobs.expect("asked for");
+            for bits in [choice.id, told.chosen.to_bits(), told.top[4].1.to_bits()] {
+                digest = (digest ^ u64::from(bits)).wrapping_mul(FNV_PRIME);
+            }
+        }
+        assert!(answer.len() > 20);
+    }
+    assert_eq!(digest, 0x3ef6_3422_3e14_a549);
 }

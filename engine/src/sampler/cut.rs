@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 
 use super::weights;
+use crate::cpu::vector::exp;
 
 /// A token's score and id.
 pub(super) type Scored = (f32, u32);
@@ -115,7 +116,7 @@ pub(super) fn likeliest(scores: &[f32], count: usize) -> Vec<Scored> {
 
 /// A token's weight as a whole number of [`MASS_UNIT`]s.
 fn mass(score: f32, max: f32) -> u64 {
-    (f64::from(weights::exp_of_at_most_zero(score - max)) * MASS_UNIT) as u64
+    (f64::from(exp(score - max)) * MASS_UNIT) as u64
 }
 
 fn share(top_p: f32, total: u64) -> u64 {
