@@ -23,6 +23,8 @@ use wasm_bindgen_test::wasm_bindgen_test;
 /// A digest of every bit of the logits after each batch, for a format and two shapes.
 fn digest(format: Format) -> u64 {
     let wide = SyntheticModel {
+        dim: 256,
+        ffn_dim: 256,
         format,
         ..SyntheticModel::SMALL
     };
@@ -63,13 +65,30 @@ fn load(spec: &SyntheticModel) -> Model {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn logits_are_the_same_bits_everywhere() {
-    let digests = [Format::F32, Format::F16, Format::Q4_0, Format::Q8_0].map(digest);
+    let digests: Vec<(&str, String)> = Format::ALL
+        .into_iter()
+        .map(|format| (format.name(), format!("{:016x}", digest(format))))
+        .collect();
     let expected = [
-        0x87db_a376_e8a3_d3de,
-        0x896d_b523_d3bd_a39b,
-        0x0a53_ef85_7d83_003e,
-        0xe098_c107_0e84_2fbe,
+        ("F32", "a93f6df873f1e1ed"),
+        ("F16", "6232e59ef34b9001"),
+        ("BF16", "dc3de2b4348012c5"),
+        ("Q8_0", "e6b1b84d22918fc3"),
+        ("Q4_0", "bed6b12e0fd8bfec"),
+        ("Q4_1", "6a9a5f73ca577685"),
+        ("Q5_0", "ae4f6e108c43d477"),
+        ("Q5_1", "e9ad96c3367fbbbc"),
+        ("Q2_K", "ada44622d5bfd93b"),
+        ("Q3_K", "db64f44026cdf630"),
+        ("Q4_K", "b3272f5b09e6a9e5"),
+        ("Q5_K", "2ddc4dc96bedc377"),
+        ("Q6_K", "0d5759c610839dde"),
+        ("IQ4_NL", "3cdbc60495ce477f"),
     ];
+    let expected: Vec<(&str, String)> = expected
+        .into_iter()
+        .map(|(name, digest)| (name, digest.to_owned()))
+        .collect();
     assert_eq!(digests, expected);
 }
 

@@ -1,4 +1,5 @@
-//! Answers of the native reference to prompts that the browser tests ask of real tabs.
+//! Answers of the native CPU path to prompts that the browser tests ask of real tabs, where the
+//! same path gives the same bits.
 //!
 //! `tests/vectors/answers.json` holds them; `THRUM_BLESS=1 cargo test -p thrum-tests answers`
 //! writes it anew after the default model changed.
@@ -7,10 +8,10 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use thrum_engine::chat::{ChatContext, Message, render};
+use thrum_engine::cpu::CpuModel;
 use thrum_engine::generate::{Generation, GenerationParams, Step};
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions};
 use thrum_engine::model::Model;
-use thrum_engine::reference::{ReferenceModel, Rounding};
 use thrum_engine::sampler::SamplerParams;
 use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::WeightStore;
@@ -51,12 +52,12 @@ fn path(relative: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-struct Reference {
+struct Cpu {
     header: ModelHeader,
     model: Model,
 }
 
-impl Reference {
+impl Cpu {
     fn load() -> Self {
         let file = fs::read(path("../models/thrum-demo.q8_0.gguf")).unwrap();
         let mut reader = GgufReader::new(ReadOptions {
@@ -71,8 +72,8 @@ impl Reference {
         let header = reader.finish(&mut store).unwrap();
         let weights = store.into_weights().unwrap();
         let config = header.config.clone();
-        let reference = ReferenceModel::new(config, &weights, Rounding::Int8);
-        let model = Model::new(reference, POSITIONS);
+        let cpu = CpuModel::new(config, weights).unwrap();
+        let model = Model::new(cpu, POSITIONS);
         Self { header, model }
     }
 
@@ -114,8 +115,8 @@ fn params(max_tokens: usize, temperature: f32, seed: u64, ignore_eos: bool) -> G
     }
 }
 
-fn instruction(reference: &mut Reference, text: &str) -> String {
-    let template = reference.header.chat_template.clone().unwrap();
+fn instruction(cpu: &mut Cpu, text: &str) -> String {
+    let template = cpu.header.chat_template.clone().unwrap();
     let message = Message {
         role: "user".into(),
         content: text.into(),
@@ -126,28 +127,28 @@ fn instruction(reference: &mut Reference, text: &str) -> String {
         add_generation_prompt: true,
     };
     let prompt = render(&template, &[message], chat).unwrap();
-    reference.answer(&prompt, true, params(64, 0.0, 0, false))
+    cpu.answer(&prompt, true, params(64, 0.0, 0, false))
 }
 
 fn computed() -> Value {
-    let mut reference = Reference::load();
+    let mut cpu = Cpu::load();
     let greedy: Vec<_> = PROMPTS
         .iter()
         .map(|prompt| {
             json!({
                 "prompt": prompt,
-                "text": reference.answer(prompt, false, params(64, 0.0, 0, true)),
+                "text": cpu.answer(prompt, false, params(64, 0.0, 0, true)),
             })
         })
         .collect();
-    let seeded = reference.answer(SEEDED, false, params(SEEDED_TOKENS, 1.0, SEED, true));
+    let seeded = cpu.answer(SEEDED, false, params(SEEDED_TOKENS, 1.0, SEED, true));
     let catalogue: Value =
         serde_json::from_str(&fs::read_to_string(path("../models/index.json")).unwrap()).unwrap();
     let prompts = catalogue["models"][0]["prompts"].as_array().unwrap();
     let instructions: Vec<_> = prompts
         .iter()
         .map(|prompt| prompt["text"].as_str().unwrap())
-        .map(|text| json!({ "instruction": text, "answer": instruction(&mut reference, text) }))
+        .map(|text| json!({ "instruction": text, "answer": instruction(&mut cpu, text) }))
         .collect();
     json!({
         "greedy": greedy,
@@ -157,7 +158,7 @@ fn computed() -> Value {
 }
 
 #[test]
-fn the_reference_still_answers_what_the_browser_tests_expect() {
+fn the_engine_still_answers_what_the_browser_tests_expect() {
     let file = path("vectors/answers.json");
     let computed = computed();
     if std::env::var_os("THRUM_BLESS").is_some() {
