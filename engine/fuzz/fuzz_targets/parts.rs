@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| thrum_engine_fuzz::parts::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    thrum_engine_fuzz::parts::run(data);
+});

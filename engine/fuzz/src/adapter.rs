@@ -23,8 +23,8 @@ const ARCHITECTURES: [Architecture; 7] = [
     Architecture::Qwen3,
 ];
 
-/// Reads `data`.
-pub fn run(data: &[u8]) {
+/// Reads `data`; true when it is an adapter.
+pub fn run(data: &[u8]) -> bool {
     let mut script = Script(data);
     let from_peft = script.below(2) == 0;
     let models = models();
@@ -37,13 +37,14 @@ pub fn run(data: &[u8]) {
         read_gguf(script.0, model)
     };
     let Ok(adapter) = adapter else {
-        return;
+        return false;
     };
     check(&adapter, model);
     let files = adapter.to_peft(model);
     if let Ok(again) = read_peft(&files.config, &files.safetensors, model) {
         check(&again, model);
     }
+    true
 }
 
 fn check(adapter: &Adapter, model: &ModelConfig) {

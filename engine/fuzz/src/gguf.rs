@@ -10,10 +10,10 @@ use thrum_engine::weights::{Slot, WeightStore};
 /// bytes; room for every seed, so that a header cannot ask for more than an input is worth.
 const AVAILABLE_BYTES: u64 = 4 << 20;
 
-/// Reads `data`.
-pub fn run(data: &[u8]) {
+/// Reads `data`; true when it is a whole model.
+pub fn run(data: &[u8]) -> bool {
     let Some((first, file)) = data.split_first() else {
-        return;
+        return false;
     };
     let chunk_bytes = 1 + usize::from(*first) * usize::from(*first);
     let options = ReadOptions {
@@ -26,11 +26,11 @@ pub fn run(data: &[u8]) {
     for chunk in file.chunks(chunk_bytes) {
         if reader.push(chunk, &mut store).is_err() {
             assert!(reader.push(&[], &mut store).is_err(), "refused for good");
-            return;
+            return false;
         }
     }
     let Ok(header) = reader.finish(&mut store) else {
-        return;
+        return false;
     };
     let weights = store.into_weights().expect("a whole file has every tensor");
     for slot in Slot::all(&header.config) {
@@ -45,6 +45,7 @@ pub fn run(data: &[u8]) {
         assert!(tokens.iter().all(below), "every token has an embedding");
         header.tokenizer.decode(&tokens);
     }
+    true
 }
 
 fn check_matrix(weights: &thrum_engine::weights::Weights, slot: Slot) {

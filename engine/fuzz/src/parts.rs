@@ -27,8 +27,8 @@ const MODEL: SyntheticModel = SyntheticModel {
 /// Tensors of the model.
 const N_TENSORS: usize = 11;
 
-/// Reads what `data` makes up.
-pub fn run(data: &[u8]) {
+/// Reads what `data` makes up; true when it is a whole model.
+pub fn run(data: &[u8]) -> bool {
     let mut script = Script(data);
     let mut files = cut(&mut script);
     for _ in 0..script.below(4) {
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let (a, b) = (script.below(files.len()), script.below(files.len()));
         files.swap(a, b);
     }
-    read(&mut script, &files);
+    read(&mut script, &files)
 }
 
 /// The model in one to four files.
@@ -108,7 +108,7 @@ fn damage(script: &mut Script<'_>, files: &mut [Vec<u8>]) {
     }
 }
 
-fn read(script: &mut Script<'_>, files: &[Vec<u8>]) {
+fn read(script: &mut Script<'_>, files: &[Vec<u8>]) -> bool {
     let options = ReadOptions {
         file_bytes: None,
         available_bytes: Some(4 << 20),
@@ -122,30 +122,32 @@ fn read(script: &mut Script<'_>, files: &[Vec<u8>]) {
             match reader.push(chunk) {
                 Ok(true) => break,
                 Ok(false) => {}
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
         let Ok(header) = reader.finish() else {
-            return;
+            return false;
         };
         assert!(header.header_bytes() <= file.len() as u64);
         headers.push(header);
     }
     let Ok(mut reader) = GgufReader::of_parts(options, headers) else {
-        return;
+        return false;
     };
     let mut store = WeightStore::default();
     for file in files {
         for chunk in file.chunks(1 + usize::from(script.word())) {
             if reader.push(chunk, &mut store).is_err() {
-                return;
+                return false;
             }
         }
         if reader.end_part().is_err() {
-            return;
+            return false;
         }
     }
-    if reader.finish(&mut store).is_ok() {
+    let whole = reader.finish(&mut store).is_ok();
+    if whole {
         store.into_weights().expect("a whole set has every tensor");
     }
+    whole
 }

@@ -8,11 +8,12 @@ use thrum_engine::quant::groups::{
 };
 use thrum_engine::quant::{Format, dequantize, quantize};
 
-/// Takes `data` apart.
-pub fn run(data: &[u8]) {
+/// Takes `data` apart; true when a block of it was stored again.
+pub fn run(data: &[u8]) -> bool {
     let Some((first, bytes)) = data.split_first() else {
-        return;
+        return false;
     };
+    let mut stored = false;
     let format = Format::ALL[usize::from(*first) % Format::ALL.len()];
     for block in bytes.chunks_exact(format.block_bytes()) {
         let mut weights = vec![0.0; format.block_len()];
@@ -30,7 +31,9 @@ pub fn run(data: &[u8]) {
         let mut back = vec![0.0; weights.len()];
         dequantize(format, &quantize(format, &weights), &mut back);
         assert!(back.iter().all(|weight| weight.is_finite()), "{format:?}");
+        stored = true;
     }
+    stored
 }
 
 fn check_groups(format: Format, block: &[u8], weights: &[f32]) {

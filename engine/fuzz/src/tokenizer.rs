@@ -31,14 +31,14 @@ const PRE_TOKENIZERS: [&str; 19] = [
     "no such",
 ];
 
-/// Builds a tokenizer of `data` and uses it.
-pub fn run(data: &[u8]) {
+/// Builds a tokenizer of `data` and uses it; true when it has tokens for the text.
+pub fn run(data: &[u8]) -> bool {
     let mut script = Script(data);
     let bytes_first = script.below(2) == 0;
     let (file, n_tokens) = vocabulary(&mut script, bytes_first);
     let metadata = metadata_of(&file).expect("the writer writes whole headers");
     let Ok(tokenizer) = Tokenizer::from_metadata(&metadata, n_tokens) else {
-        return;
+        return false;
     };
     let options = EncodeOptions {
         add_bos: script.below(2) == 0,
@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) {
     };
     let text = script.rest_as_text();
     let Ok(tokens) = tokenizer.encode(&text, options) else {
-        return;
+        return false;
     };
     for id in &tokens {
         assert!(
@@ -60,6 +60,7 @@ pub fn run(data: &[u8]) {
     tokenizer.decode(&tokens);
     let framed = tokenizer.encode_framed(&text, options.control);
     assert!(framed.is_ok(), "the same text, framed");
+    !tokens.is_empty()
 }
 
 /// A header with the metadata of a tokenizer.
