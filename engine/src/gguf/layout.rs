@@ -182,7 +182,7 @@ fn checked(
     if !is_matrix && format != Format::F32 {
         return wrong_format("F32".to_owned());
     }
-    if cols % format.block_len() != 0 {
+    if !cols.is_multiple_of(format.block_len()) {
         return wrong_format(format!("unquantised, because its rows have {cols} weights"));
     }
     let mut offset = raw.offset;
