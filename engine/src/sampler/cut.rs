@@ -16,7 +16,7 @@ pub(super) type Scored = (f32, u32);
 pub(super) struct Cut(Scored);
 
 /// Cuts nothing off but what has negative infinity for a score.
-const KEEP_ALL: Cut = Cut((f32::MIN, u32::MAX));
+pub(super) const KEEP_ALL: Cut = Cut((f32::MIN, u32::MAX));
 
 /// Tokens that top-p looks at first: nearly always they hold enough of the probability.
 const FIRST_NUCLEUS: usize = 1_024;

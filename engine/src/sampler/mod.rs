@@ -29,7 +29,7 @@ pub use params::{
 };
 
 use crate::error::EngineError;
-use cut::Limits;
+use cut::{KEEP_ALL, Limits};
 
 /// A token that was chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,13 +129,7 @@ impl Sampler {
         let cut = limits.cut(scores, max);
         let uniform = draw::uniform(self.params.seed, index as u64);
         let temperature = self.params.temperature;
-        if limits.top_k == 0 {
-            // Most of a vocabulary may be left: it stays where it is.
-            for (id, score) in (0_u32..).zip(scores.iter_mut()) {
-                if !cut.keeps(*score, id) {
-                    *score = f32::NEG_INFINITY;
-                }
-            }
+        if cut == KEEP_ALL {
             weights::to_weights(scores, max, temperature);
             return Ok(draw_among(scores, uniform) as u32);
         }
