@@ -327,7 +327,7 @@ impl Keys<'_> {
     fn head_dim(&self, dim: usize, n_heads: usize, n_kv_heads: usize) -> Result<usize, GgufError> {
         let head_dim = match self.optional_size("attention.key_length", MAX_DIM)? {
             Some(head_dim) => head_dim,
-            None if dim % n_heads == 0 => dim / n_heads,
+            None if dim.is_multiple_of(n_heads) => dim / n_heads,
             None => {
                 let key = self.key("attention.head_count");
                 return Err(bad(&key, n_heads, "divides the width"));
@@ -336,11 +336,11 @@ impl Keys<'_> {
         let value_dim = self
             .optional_size("attention.value_length", MAX_DIM)?
             .unwrap_or(head_dim);
-        if n_heads % n_kv_heads != 0 {
+        if !n_heads.is_multiple_of(n_kv_heads) {
             let key = self.key("attention.head_count_kv");
             return Err(bad(&key, n_kv_heads, "divides the head count"));
         }
-        if head_dim % 2 != 0 || (n_heads * head_dim) as u64 > MAX_DIM {
+        if !head_dim.is_multiple_of(2) || (n_heads * head_dim) as u64 > MAX_DIM {
             let key = self.key("attention.key_length");
             return Err(bad(&key, head_dim, "even and of sane size"));
         }
@@ -363,7 +363,7 @@ impl Keys<'_> {
         let dim = self
             .optional_size("rope.dimension_count", MAX_DIM)?
             .unwrap_or(head_dim);
-        if dim % 2 != 0 || dim > head_dim {
+        if !dim.is_multiple_of(2) || dim > head_dim {
             let key = self.key("rope.dimension_count");
             return Err(bad(&key, dim, "even and within a head"));
         }

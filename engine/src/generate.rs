@@ -8,6 +8,7 @@
 //! The token at index `i` depends on the prompt, the tokens before it, the parameters and the
 //! model: not on how many of those tokens were computed here.
 
+use crate::constraint::Constraint;
 use crate::error::EngineError;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
@@ -94,6 +95,8 @@ pub struct Generation {
     tokens: Vec<u32>,
     n_prompt: usize,
     context_len: usize,
+    /// What the text of the answer has to fit.
+    constraint: Option<Constraint>,
     /// Where the model keeps what it has read of them; none before the first step.
     sequence: Option<SequenceId>,
     finished: Option<FinishReason>,
@@ -154,6 +157,7 @@ impl Generation {
             tokens,
             n_prompt,
             context_len: config.context_len,
+            constraint: None,
             sequence: None,
             finished: None,
         };
@@ -161,6 +165,18 @@ impl Generation {
             generation.finished = generation.end_after_last();
         }
         Ok(generation)
+    }
+
+    /// Holds the answer to `constraint`, which has accepted nothing yet.
+    ///
+    /// # Errors
+    /// [`EngineError::Constraint`] when the resumed tokens do not fit it.
+    pub fn constrained(mut self, mut constraint: Constraint) -> Result<Self, EngineError> {
+        for token in self.answer() {
+            constraint.accept(*token)?;
+        }
+        self.constraint = Some(constraint);
+        Ok(self)
     }
 
     /// Reads the next slice of the prompt, or computes the next token.
@@ -203,13 +219,20 @@ impl Generation {
         tokenizer: &Tokenizer,
     ) -> Result<Step, EngineError> {
         let index = self.answer().len();
-        let Choice { id, logprobs } = self.sampler.choose(logits, &self.tokens, index, None)?;
+        let allowed = match &mut self.constraint {
+            Some(constraint) => Some(constraint.mask()?),
+            None => None,
+        };
+        let Choice { id, logprobs } = self.sampler.choose(logits, &self.tokens, index, allowed)?;
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
             return Ok(Step::Finished(Finish {
                 reason: FinishReason::Stop,
                 text: self.text.flush(),
             }));
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(id)?;
         }
         self.tokens.push(id);
         let bytes = tokenizer.piece(id).to_vec();
@@ -275,7 +298,11 @@ impl Generation {
     }
 
     fn end_after_last(&self) -> Option<FinishReason> {
-        if self.text.stopped() {
+        let whole = self
+            .constraint
+            .as_ref()
+            .is_some_and(Constraint::is_finished);
+        if self.text.stopped() || whole {
             return Some(FinishReason::Stop);
         }
         let context_full = self.tokens.len() > self.context_len && self.params.keep.is_none();

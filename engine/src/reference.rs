@@ -216,9 +216,9 @@ impl ReferenceModel {
                         true => dense.apply(&rounded(x)),
                         false => dense.apply(x),
                     };
-                    let row = match to {
-                        Register::Logits => pass.wanted[i] as usize,
-                        _ => i,
+                    let row = match to == Register::Logits {
+                        true => pass.wanted[i] as usize,
+                        false => i,
                     };
                     for (id, factor) in &pass.sequences[pass.rows[row].sequence as usize].adapters {
                         let pair = self.adapters.get(id).and_then(|it| it.pairs.get(&weight));

@@ -91,7 +91,9 @@ pub struct Scheduler {
     prefixes: Prefixes,
     max_running: usize,
     guesses: bool,
+    donates: bool,
     passes: u64,
+    last_turn: Priority,
     next_id: u64,
 }
 
@@ -104,7 +106,9 @@ impl Scheduler {
             prefixes: Prefixes::default(),
             max_running: max_running.max(1),
             guesses,
+            donates: true,
             passes: 0,
+            last_turn: Priority::Local,
             next_id: 0,
         }
     }
@@ -162,6 +166,16 @@ impl Scheduler {
     /// Answers that hold a place in the cache.
     pub fn running(&self) -> usize {
         self.jobs.iter().filter(|it| it.sequence.is_some()).count()
+    }
+
+    /// Whether passes are spent on answers for others, until it is said otherwise.
+    pub fn set_donates(&mut self, donates: bool) {
+        self.donates = donates;
+    }
+
+    /// For whom the last pass was.
+    pub fn last_turn(&self) -> Priority {
+        self.last_turn
     }
 
     /// Forgets every remembered beginning, as after adapters changed.
@@ -375,14 +389,15 @@ impl Scheduler {
     }
 
     /// The jobs that may be in the next pass, in turn.
-    fn order(&self) -> Vec<usize> {
+    fn order(&mut self) -> Vec<usize> {
         let has_local = self.has_work_for(Priority::Local);
         let donated_turn = self.passes % DONATED_PERIOD == DONATED_PERIOD - 1;
-        let has_donated = self.has_work_for(Priority::Donated);
-        let turn = match has_local && !(donated_turn && has_donated) {
+        let has_donated = self.donates && self.has_work_for(Priority::Donated);
+        let turn = match has_local && !(donated_turn && has_donated) || !self.donates {
             true => Priority::Local,
             false => Priority::Donated,
         };
+        self.last_turn = turn;
         let of_turn = |at: &usize| self.jobs[*at].priority == turn;
         (0..self.jobs.len()).filter(of_turn).collect()
     }

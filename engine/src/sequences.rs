@@ -393,7 +393,9 @@ impl Sequences {
         while pages.len() < (len + added).div_ceil(PAGE_LEN) {
             pages.push(self.take());
         }
-        self.open.get_mut(&id).expect("just looked at").pages = pages;
+        if let Some(sequence) = self.open.get_mut(&id) {
+            sequence.pages = pages;
+        }
         // Nothing is worth copying from a page of which no position is used.
         copy.filter(|_| !len.is_multiple_of(PAGE_LEN))
     }

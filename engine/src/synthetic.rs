@@ -296,18 +296,10 @@ impl SyntheticModel {
         let mut pending_rows = 0;
         for (n, slot) in Slot::all(&config).enumerate() {
             let (rows, cols) = slot.shape(&config);
-            let fused_name = match slot {
-                Slot::Layer(layer, LayerSlot::AttnQ | LayerSlot::AttnK | LayerSlot::AttnV)
-                    if fused =>
-                {
-                    Some(format!("blk.{layer}.attn_qkv.weight"))
-                }
-                Slot::Layer(layer, LayerSlot::FfnGate | LayerSlot::FfnUp) if fused => {
-                    Some(format!("blk.{layer}.ffn_up.weight"))
-                }
-                _ => None,
+            let name = match fused {
+                true => fused_name(slot),
+                false => slot.name(),
             };
-            let name = fused_name.unwrap_or_else(|| slot.name());
             let context = MixContext {
                 cols,
                 n_layers: self.n_layers,
@@ -414,6 +406,21 @@ impl SyntheticModel {
 /// How a byte-level vocabulary spells each byte.
 pub fn byte_spellings() -> [String; 256] {
     crate::tokenizer::bytes::alphabet().map(String::from)
+}
+
+/// The tensor that holds `slot` in files that keep several in one.
+fn fused_name(slot: Slot) -> String {
+    let qkv = [LayerSlot::AttnQ, LayerSlot::AttnK, LayerSlot::AttnV];
+    let gate_up = [LayerSlot::FfnGate, LayerSlot::FfnUp];
+    if let Slot::Layer(layer, part) = slot {
+        if qkv.contains(&part) {
+            return format!("blk.{layer}.attn_qkv.weight");
+        }
+        if gate_up.contains(&part) {
+            return format!("blk.{layer}.ffn_up.weight");
+        }
+    }
+    slot.name()
 }
 
 /// Numbers that look random and are the same everywhere (Marsaglia's xorshift64*).

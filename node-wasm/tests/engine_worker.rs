@@ -7,7 +7,6 @@
 )]
 
 mod golden;
-#[allow(dead_code, reason = "other tests want more of it")]
 mod rig;
 #[path = "../src/worker/mod.rs"]
 #[expect(
@@ -174,7 +173,8 @@ async fn every_parameter_of_sampling_reaches_the_engine() {
     base.sampling.seed = 5;
     let plain = rig.answer(&base).await;
     let banned = plain.ids[0];
-    let changes: [(&str, &dyn Fn(&mut Sampling)); 6] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Sampling));
+    let changes: [Change<'_>; 6] = [
         ("min_p", &|it| it.min_p_milli = 1_000),
         ("repetition", &|it| it.repetition_penalty_milli = 10_000),
         ("frequency", &|it| it.frequency_penalty = Shift::More(2_000)),

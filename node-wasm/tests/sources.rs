@@ -9,7 +9,7 @@
 
 #[expect(dead_code, reason = "only the model is wanted here")]
 mod golden;
-#[allow(dead_code, reason = "other tests want more of it")]
+#[expect(dead_code, reason = "other tests want more of it")]
 mod rig;
 #[path = "../src/worker/mod.rs"]
 #[expect(

@@ -209,10 +209,6 @@ pub struct StorageView {
 /// What a person or a program wants of the node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "camelCase")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a command is moved once from where it is given to where it is obeyed"
-)]
 pub enum Command {
     /// answer a prompt
     Ask(AskRequest),

@@ -6,6 +6,7 @@ use super::activations::Activations;
 use super::attention::{Attention, Scratch};
 use super::cache::Cache;
 use super::kernels::{Kernels, kernels};
+use super::panels::Panels;
 use super::store::{CpuWeights, repack};
 use super::vector;
 use crate::adapter::Adapter;
@@ -207,22 +208,15 @@ impl CpuModel {
                     }
                 }
             }
-            Op::EmbedPositions | Op::EmbedTypes => {
-                let slot = match op {
-                    Op::EmbedPositions => Slot::PositionEmbedding,
-                    _ => Slot::TokenTypes,
-                };
-                let table = &self.weights.matrices[&slot];
-                let mut row = vec![0.0; config.dim];
-                let hidden = registers.get(Register::Hidden);
-                for (x, at) in hidden.chunks_exact_mut(config.dim).zip(&pass.rows) {
-                    let id = match slot {
-                        Slot::PositionEmbedding => at.position as usize,
-                        _ => 0,
-                    };
-                    table.row(id, &mut row);
-                    vector::add(x, &row);
-                }
+            Op::EmbedPositions => {
+                let positions = pass.rows.iter().map(|row| row.position as usize);
+                let table = &self.weights.matrices[&Slot::PositionEmbedding];
+                add_rows(table, positions, registers.get(Register::Hidden));
+            }
+            Op::EmbedTypes => {
+                let table = &self.weights.matrices[&Slot::TokenTypes];
+                let types = pass.rows.iter().map(|_| 0);
+                add_rows(table, types, registers.get(Register::Hidden));
             }
             Op::Norm {
                 kind,
@@ -337,6 +331,15 @@ impl CpuModel {
             }
             Op::CapLogits { cap } => vector::soft_cap(registers.get(Register::Logits), cap),
         }
+    }
+}
+
+/// Adds row `ids[i]` of a table to row `i` of `hidden`.
+fn add_rows(table: &Panels, ids: impl Iterator<Item = usize>, hidden: &mut [f32]) {
+    let mut row = vec![0.0; table.cols()];
+    for (x, id) in hidden.chunks_exact_mut(table.cols()).zip(ids) {
+        table.row(id, &mut row);
+        vector::add(x, &row);
     }
 }
 

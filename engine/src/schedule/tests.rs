@@ -180,6 +180,21 @@ fn the_person_at_the_page_comes_first_and_nobody_starves() {
 }
 
 #[test]
+fn who_does_not_donate_computes_nothing_for_others() {
+    let mut rig = Rig::new(1_024, 4, false);
+    let donated = rig.submit(&ask(3, 5, 1));
+    rig.scheduler.set_donates(false);
+    for _ in 0..20 {
+        rig.step();
+    }
+    assert!(rig.answers[&donated].is_empty());
+    rig.scheduler.set_donates(true);
+    rig.run();
+    assert_eq!(rig.scheduler.last_turn(), Priority::Donated);
+    assert_eq!(rig.answers[&donated], alone(&ask(3, 5, 1)));
+}
+
+#[test]
 fn a_long_prompt_does_not_hold_up_an_answer() {
     let mut rig = Rig::new(1_024, 4, false);
     let short = rig.submit(&ask(1, 20, 1));

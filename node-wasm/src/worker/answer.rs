@@ -1,13 +1,15 @@
 //! A prompt of the wire, as the engine's generation, and its end as the wire says it.
 
+use std::cell::OnceCell;
 use thrum_engine::chat::{self, ChatContext, ChatError, Message};
+use thrum_engine::constraint::{Constraint, TokenTable};
 use thrum_engine::error::EngineError;
-use thrum_engine::generate::{self, Generation, GenerationParams, Step};
+use thrum_engine::generate::{self, Finish, Generation, GenerationParams, TokenEvent};
 use thrum_engine::model::Model;
 use thrum_engine::sampler::{DEFAULT_REPETITION_WINDOW, Logprobs, SamplerParams};
 use thrum_engine::tokenizer::{EncodeOptions, Tokenizer};
 use thrum_protocol::limits::MAX_SAFE_INTEGER;
-use thrum_protocol::sampling::{LogitBias, Sampling};
+use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling};
 use thrum_protocol::task::{
     Alternative, ChatMessage, FinishReason, Logprob, Prompt, PromptInput, Token,
 };
@@ -23,9 +25,37 @@ pub(super) struct Language {
     pub(super) tokenizer: Tokenizer,
     /// none where the file has none
     pub(super) chat_template: Option<String>,
+    /// made when the first answer has to keep to a format
+    table: OnceCell<TokenTable>,
 }
 
 impl Language {
+    pub(super) fn new(tokenizer: Tokenizer, chat_template: Option<String>) -> Self {
+        Self {
+            tokenizer,
+            chat_template,
+            table: OnceCell::new(),
+        }
+    }
+
+    /// What an answer in `format` may say.
+    ///
+    /// # Errors
+    /// [`EngineError::Constraint`] for a schema that is refused.
+    fn constraint(&self, format: &AnswerFormat) -> Result<Constraint, EngineError> {
+        let table = match self.table.get() {
+            Some(table) => table,
+            None => {
+                let made = TokenTable::new(&self.tokenizer)?;
+                self.table.get_or_init(|| made)
+            }
+        };
+        Ok(match format {
+            AnswerFormat::JsonObject => Constraint::json_object(table)?,
+            AnswerFormat::JsonSchema(schema) => Constraint::json_schema_text(schema, table)?,
+        })
+    }
+
     /// What the model reads of plain text.
     ///
     /// # Errors
@@ -79,19 +109,12 @@ impl Language {
     }
 }
 
-/// An answer in the making.
+/// An answer in the making, as the page knows it; the scheduler has the rest.
 pub(super) struct Answer {
-    prompt: Vec<u32>,
-    params: GenerationParams,
-    generation: Generation,
-}
-
-/// What one step did.
-pub(super) enum Stepped {
-    Ended(End),
-    /// a slice of the prompt was read
-    Read,
-    Token(Token),
+    prompt_tokens: u32,
+    stop: Vec<String>,
+    /// of the answer so far, what was resumed included
+    bytes: Vec<u8>,
 }
 
 /// How an answer ended.
@@ -108,7 +131,7 @@ impl Answer {
         model: &Model,
         language: &Language,
         prompt: &Prompt,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<(Self, Generation), EngineError> {
         let params = GenerationParams {
             sampling: sampling(&prompt.sampling)?,
             max_tokens: prompt.max_new_tokens as usize,
@@ -117,66 +140,56 @@ impl Answer {
             keep: None,
         };
         let tokens = language.tokens(&prompt.input)?;
-        let generation = Generation::new(
-            model,
-            &language.tokenizer,
-            &tokens,
-            &prompt.resumed,
-            params.clone(),
-        )?;
-        Ok(Self {
-            prompt: tokens,
-            params,
-            generation,
-        })
+        let tokenizer = &language.tokenizer;
+        let generation = Generation::new(model, tokenizer, &tokens, &prompt.resumed, params)?;
+        let generation = match &prompt.sampling.format {
+            None => generation,
+            Some(format) => generation.constrained(language.constraint(format)?)?,
+        };
+        let pieces = prompt.resumed.iter();
+        let answer = Self {
+            prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            stop: prompt.stop.clone(),
+            bytes: pieces
+                .flat_map(|id| tokenizer.piece(*id))
+                .copied()
+                .collect(),
+        };
+        Ok((answer, generation))
     }
 
-    /// Computes a slice of the prompt or a token.
-    ///
-    /// # Errors
-    /// As [`Generation::step`].
-    pub(super) async fn step(
-        &mut self,
-        model: &mut Model,
-        language: &Language,
-    ) -> Result<Stepped, EngineError> {
-        match self.generation.step(model, &language.tokenizer).await? {
-            Step::Finished(finish) => Ok(Stepped::Ended(End {
-                finish_reason: match finish.reason {
-                    generate::FinishReason::Stop => FinishReason::Stop,
-                    generate::FinishReason::Cancelled | generate::FinishReason::Length => {
-                        FinishReason::Length
-                    }
-                },
-                prompt_tokens: u32::try_from(self.prompt.len()).unwrap_or(u32::MAX),
-                trimmed_bytes: self.trimmed_bytes(language),
-            })),
-            Step::Prefill { .. } => Ok(Stepped::Read),
-            Step::Token(token) => Ok(Stepped::Token(Token {
-                id: token.id,
-                piece: token.bytes,
-                logprob: token.logprobs.map(|it| Box::new(logprob(language, &it))),
-            })),
+    /// A further token, as the wire says it.
+    pub(super) fn token(&mut self, language: &Language, token: TokenEvent) -> Token {
+        self.bytes.extend_from_slice(&token.bytes);
+        Token {
+            id: token.id,
+            piece: token.bytes,
+            logprob: token.logprobs.map(|it| Box::new(logprob(language, &it))),
         }
     }
 
-    /// Gives back what the model keeps of it; a further step reads everything anew.
-    pub(super) fn release(&mut self, model: &mut Model) {
-        self.generation.release(model);
+    /// Its end.
+    pub(super) fn end(&self, finish: &Finish) -> End {
+        End {
+            finish_reason: match finish.reason {
+                generate::FinishReason::Stop => FinishReason::Stop,
+                generate::FinishReason::Cancelled | generate::FinishReason::Length => {
+                    FinishReason::Length
+                }
+            },
+            prompt_tokens: self.prompt_tokens,
+            trimmed_bytes: self.trimmed_bytes(),
+        }
     }
 
     /// Bytes from the first stop string to the end of the answer.
-    fn trimmed_bytes(&self, language: &Language) -> u32 {
-        let pieces = self.generation.answer().iter();
-        let bytes: Vec<u8> = pieces
-            .flat_map(|id| language.tokenizer.piece(*id))
-            .copied()
-            .collect();
-        let stops = self.params.stop.iter();
+    fn trimmed_bytes(&self) -> u32 {
+        let stops = self.stop.iter();
         let first = stops
-            .filter_map(|stop| position(&bytes, stop.as_bytes()))
+            .filter_map(|stop| position(&self.bytes, stop.as_bytes()))
             .min();
-        first.map_or(0, |at| u32::try_from(bytes.len() - at).unwrap_or(u32::MAX))
+        let trimmed = first.map_or(0, |at| self.bytes.len() - at);
+        u32::try_from(trimmed).unwrap_or(u32::MAX)
     }
 }
 
@@ -191,13 +204,6 @@ fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// # Errors
 /// [`EngineError::BadParameter`] for what this engine cannot do.
 fn sampling(sampling: &Sampling) -> Result<SamplerParams, EngineError> {
-    if let Some(format) = &sampling.format {
-        return Err(EngineError::BadParameter {
-            name: "response_format",
-            value: format!("{format:?}"),
-            expected: "absent: this engine cannot hold answers to a format".to_owned(),
-        });
-    }
     if let Some(genome) = sampling.genomes.first() {
         return Err(EngineError::BadParameter {
             name: "genomes",

@@ -141,10 +141,7 @@ impl<'a> Intake<'a> {
             id: model_id(&self.digests),
             name: name.to_owned(),
             model,
-            language: Language {
-                tokenizer: header.tokenizer,
-                chat_template: header.chat_template,
-            },
+            language: Language::new(header.tokenizer, header.chat_template),
             memory: header.memory,
         })
     }

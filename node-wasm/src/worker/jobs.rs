@@ -1,29 +1,25 @@
-//! The answers being given: who is next, on which session, and when tokens go to the page.
-//!
-//! The person's own jobs go first. Jobs for others take turns, one token each. As many run at once
-//! as memory has room for their keys and values. When there is none for a job of the person, one for
-//! somebody else gives its place up and computes its past anew later.
+//! The answers being given: what the page calls a job is an answer of the engine's scheduler, and
+//! tokens go to the page as often as it draws.
 
-use super::answer::{Answer, End, Language, Stepped};
+use super::answer::{Answer, End, Language};
 use super::clock::{now_ms, sleep};
 use super::embed::Embedding;
 use super::load::Loaded;
 use super::messages::EngineEvent;
 use super::pace::Pacer;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use thrum_engine::error::EngineError;
+use thrum_engine::generate::Step;
 use thrum_engine::gpu::GpuDevice;
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::{self, Model};
+use thrum_engine::schedule::{Event, JobId, Priority, Scheduler};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{Prompt, Token};
 use thrum_protocol::time::Millis;
 
 /// count; answers given at once. More would make each of them slow.
 const MAX_SESSIONS: usize = 8;
-
-/// count; jobs that wait for a session. The node takes a few at a time.
-const MAX_WAITING: usize = 64;
 
 /// tokens; what one message to the page carries at most.
 const FLUSH_TOKENS: usize = 16;
@@ -48,9 +44,8 @@ pub(super) struct Engine {
     /// jobs that run at once
     max_sessions: usize,
     memory: MemoryEstimate,
-    /// the next in turn is in front
-    running: VecDeque<Running>,
-    waiting: VecDeque<Waiting>,
+    scheduler: Scheduler,
+    jobs: BTreeMap<JobId, Job>,
     embedding: Embedding,
 }
 
@@ -59,17 +54,10 @@ pub(super) struct Lost {
     pub(super) reason: String,
 }
 
-struct Waiting {
+/// An answer and what the page has of it.
+struct Job {
+    /// as the page calls it
     job: u64,
-    local: bool,
-    answer: Answer,
-    /// tokens that the page has not got, of a job that gave its session up
-    unsent: Vec<Token>,
-}
-
-struct Running {
-    job: u64,
-    local: bool,
     answer: Answer,
     /// tokens that the page has not got
     unsent: Vec<Token>,
@@ -104,8 +92,9 @@ impl Engine {
             model,
             max_sessions,
             memory,
-            running: VecDeque::new(),
-            waiting: VecDeque::new(),
+            // Guessing pays where one answer is computed; the scheduler sees to that.
+            scheduler: Scheduler::new(max_sessions, true),
+            jobs: BTreeMap::new(),
             embedding: Embedding::default(),
         }
     }
@@ -131,14 +120,12 @@ impl Engine {
 
     /// Whether a job waits or runs.
     pub(super) fn has_work(&self) -> bool {
-        !(self.running.is_empty() && self.waiting.is_empty() && self.embedding.is_empty())
+        self.scheduler.has_work() || !self.embedding.is_empty()
     }
 
     /// How long there is nothing to do because work for others has to wait, in ms.
     pub(super) fn rest_ms(&self, pacer: &Pacer) -> f64 {
-        let mut local = (self.running.iter().map(|running| running.local))
-            .chain(self.waiting.iter().map(|waiting| waiting.local));
-        if local.any(|local| local) || !self.embedding.is_empty() {
+        if self.scheduler.has_work_for(Priority::Local) || !self.embedding.is_empty() {
             return 0.0;
         }
         pacer.rest_ms(now_ms())
@@ -152,21 +139,25 @@ impl Engine {
         local: bool,
         tell: &dyn Fn(EngineEvent),
     ) {
-        if self.waiting.len() == MAX_WAITING {
-            let message = format!("{MAX_WAITING} jobs are waiting already");
-            return tell(EngineEvent::Failed {
-                job,
-                invalid_request: false,
-                message,
+        let priority = match local {
+            true => Priority::Local,
+            false => Priority::Donated,
+        };
+        let taken =
+            Answer::new(&self.model, &self.language, prompt).and_then(|(answer, generation)| {
+                let id = self.scheduler.submit(generation, priority, Vec::new())?;
+                Ok((id, answer))
             });
-        }
-        match Answer::new(&self.model, &self.language, prompt) {
-            Ok(answer) => self.waiting.push_back(Waiting {
-                job,
-                local,
-                answer,
-                unsent: Vec::new(),
-            }),
+        match taken {
+            Ok((id, answer)) => {
+                let job = Job {
+                    job,
+                    answer,
+                    unsent: Vec::new(),
+                    sent_ms: f64::NEG_INFINITY,
+                };
+                self.jobs.insert(id, job);
+            }
             Err(error) => tell(failed(job, &error)),
         }
     }
@@ -183,22 +174,20 @@ impl Engine {
 
     /// Forgets a job, wherever it is.
     pub(super) fn cancel(&mut self, job: u64) {
-        self.waiting.retain(|waiting| waiting.job != job);
-        while let Some(at) = self.running.iter().position(|running| running.job == job) {
-            if let Some(mut running) = self.running.remove(at) {
-                running.answer.release(&mut self.model);
-            }
+        let ids = self.jobs.iter().filter(|(_, it)| it.job == job);
+        let ids: Vec<JobId> = ids.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.jobs.remove(&id);
+            self.scheduler.cancel(&mut self.model, id);
         }
     }
 
     /// Fails every job.
     pub(super) fn end(mut self, why: &str, tell: &dyn Fn(EngineEvent)) {
         self.embedding.end(why, tell);
-        let waiting = self.waiting.iter().map(|waiting| waiting.job);
-        let running = self.running.iter().map(|running| running.job);
-        for job in running.chain(waiting) {
+        for job in self.jobs.values() {
             tell(EngineEvent::Failed {
-                job,
+                job: job.job,
                 invalid_request: false,
                 message: why.to_owned(),
             });
@@ -227,7 +216,7 @@ impl Engine {
         }
     }
 
-    /// Computes one slice of a prompt or one token of one answer; for others as `pacer` says.
+    /// Computes one pass; for others as `pacer` says.
     ///
     /// # Errors
     /// [`Lost`] when the device is gone, and every job with it.
@@ -241,108 +230,75 @@ impl Engine {
             self.embedding.step(model, language, tell).await;
             return Ok(());
         }
-        self.admit();
         let begun_ms = now_ms();
-        let next = match self.running.iter().position(|running| running.local) {
-            Some(local) => local,
-            None if pacer.rest_ms(begun_ms) > 0.0 => return Ok(()),
-            None => 0,
-        };
-        let Some(mut running) = self.running.remove(next) else {
-            return Ok(());
-        };
-        let answer = &mut running.answer;
-        let stepped = answer.step(&mut self.model, &self.language).await;
-        if !running.local {
+        self.scheduler.set_donates(pacer.rest_ms(begun_ms) <= 0.0);
+        let stepped = self
+            .scheduler
+            .step(&mut self.model, &self.language.tokenizer)
+            .await;
+        if self.scheduler.last_turn() == Priority::Donated {
             pacer.worked(begun_ms, now_ms());
         }
         match stepped {
-            Ok(Stepped::Ended(end)) => self.finish(running, &end, tell),
-            Ok(Stepped::Read) => self.running.push_back(running),
-            Ok(Stepped::Token(token)) => {
-                running.unsent.push(token);
-                self.running.push_back(running);
+            Ok(events) => {
+                for event in events {
+                    self.hear(event, tell);
+                }
             }
             Err(EngineError::GpuLost { reason }) => return Err(Lost { reason }),
-            Err(error) => {
-                running.send(tell);
-                tell(failed(running.job, &error));
-                running.answer.release(&mut self.model);
-            }
+            Err(error) => self.fail_all(&error, tell),
         }
-        for running in &mut self.running {
-            running.send_if_due(tell);
+        for job in self.jobs.values_mut() {
+            job.send_if_due(tell);
         }
         Ok(())
     }
 
-    fn finish(&mut self, mut running: Running, end: &End, tell: &dyn Fn(EngineEvent)) {
-        running.send(tell);
-        tell(EngineEvent::Done {
-            job: running.job,
-            finish_reason: end.finish_reason,
-            prompt_tokens: end.prompt_tokens,
-            trimmed_bytes: end.trimmed_bytes,
-        });
-        running.answer.release(&mut self.model);
-    }
-
-    /// Gives sessions to waiting jobs, the person's first.
-    fn admit(&mut self) {
-        while let Some(at) = self.next_waiting() {
-            let Some(next) = self.waiting.remove(at) else {
-                return;
-            };
-            if !self.make_room(next.local) {
-                return self.waiting.insert(at, next);
+    fn hear(&mut self, event: Event, tell: &dyn Fn(EngineEvent)) {
+        match event {
+            Event::Failed(id, error) => {
+                if let Some(mut job) = self.jobs.remove(&id) {
+                    job.send(tell);
+                    tell(failed(job.job, &error));
+                }
             }
-            let Waiting {
-                job,
-                local,
-                answer,
-                unsent,
-            } = next;
-            let sent_ms = f64::NEG_INFINITY;
-            self.running.push_back(Running {
-                job,
-                local,
-                answer,
-                unsent,
-                sent_ms,
-            });
+            Event::Finished(id, finish) => {
+                if let Some(mut job) = self.jobs.remove(&id) {
+                    job.send(tell);
+                    let End {
+                        finish_reason,
+                        prompt_tokens,
+                        trimmed_bytes,
+                    } = job.answer.end(&finish);
+                    tell(EngineEvent::Done {
+                        job: job.job,
+                        finish_reason,
+                        prompt_tokens,
+                        trimmed_bytes,
+                    });
+                }
+            }
+            Event::Step(id, Step::Token(token)) => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    let token = job.answer.token(&self.language, token);
+                    job.unsent.push(token);
+                }
+            }
+            Event::Step(_, Step::Prefill { .. } | Step::Finished(_)) => {}
         }
     }
 
-    fn next_waiting(&self) -> Option<usize> {
-        let local = self.waiting.iter().position(|waiting| waiting.local);
-        local.or_else(|| (!self.waiting.is_empty()).then_some(0))
-    }
-
-    /// Whether another job of this kind can run; one for somebody else gives its place up for a
-    /// job of the person.
-    fn make_room(&mut self, local: bool) -> bool {
-        if self.running.len() < self.max_sessions {
-            return true;
+    /// What no answer is to blame for would come back with the next pass.
+    fn fail_all(&mut self, error: &EngineError, tell: &dyn Fn(EngineEvent)) {
+        for (id, mut job) in std::mem::take(&mut self.jobs) {
+            self.scheduler.cancel(&mut self.model, id);
+            job.send(tell);
+            tell(failed(job.job, error));
         }
-        let given_up = self.running.iter().rposition(|running| !running.local);
-        let Some(mut running) = given_up
-            .filter(|_| local)
-            .and_then(|at| self.running.remove(at))
-        else {
-            return false;
-        };
-        running.answer.release(&mut self.model);
-        self.waiting.push_front(Waiting {
-            job: running.job,
-            local: running.local,
-            answer: running.answer,
-            unsent: running.unsent,
-        });
-        true
     }
 }
 
-impl Running {
+impl Job {
     /// The first token at once, later ones as often as a page draws.
     fn send_if_due(&mut self, tell: &dyn Fn(EngineEvent)) {
         if self.unsent.len() >= FLUSH_TOKENS || now_ms() - self.sent_ms >= FLUSH_MS {
@@ -391,6 +347,7 @@ fn is_of_the_request(error: &EngineError) -> bool {
         error,
         EngineError::BadParameter { .. }
             | EngineError::Chat(_)
+            | EngineError::Constraint(_)
             | EngineError::EmptyPrompt
             | EngineError::PromptTooLong { .. }
             | EngineError::UnknownToken { .. }

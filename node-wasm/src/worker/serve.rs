@@ -323,13 +323,12 @@ impl<'a> Worker<'a> {
     /// Whether a model that failed with `error` would fit if the one before were gone.
     fn makes_room(&self, error: &LoadError) -> bool {
         let available_bytes = self.surroundings.available_bytes;
-        match error {
-            LoadError::DoesNotFit { needed_bytes, .. }
-            | LoadError::Engine(EngineError::DoesNotFit { needed_bytes, .. }) => {
-                *needed_bytes <= available_bytes
-            }
-            error => error.cause() == LossCause::OutOfMemory,
+        if let LoadError::DoesNotFit { needed_bytes, .. }
+        | LoadError::Engine(EngineError::DoesNotFit { needed_bytes, .. }) = error
+        {
+            return *needed_bytes <= available_bytes;
         }
+        error.cause() == LossCause::OutOfMemory
     }
 
     /// Ends the engine and its jobs; gives how its model was asked for.

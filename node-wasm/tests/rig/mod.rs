@@ -1,6 +1,5 @@
 //! A worker's loop in the test's own worker, and the model it is tested with.
 
-#[allow(dead_code, reason = "not every test needs one")]
 pub(crate) mod server;
 
 use crate::worker::messages::{
