@@ -16,10 +16,10 @@ async function onPage(browser, origin, module, args) {
     await page.goto(`${origin}/pages/blank.html`);
     const result = await page.evaluate(async ([name, given]) => {
       const { measure } = await import(name);
-      return measure(...given).then((millis) => ({ millis: [...millis] }), (error) => ({ error: String(error?.message ?? error) }));
+      return measure(...given).catch((error) => ({ error: String(error?.message ?? error) }));
     }, [module, args]);
     if (result.error) throw new Error(result.error);
-    return result.millis;
+    return result;
   } finally {
     await context.close();
   }
@@ -85,7 +85,9 @@ export async function gpu(servers, models, { rounds }) {
       const entry = { ...shape };
       const measure = async (key, module, args) => {
         try {
-          entry[key] = await onPage(browser, servers.plain, module, args);
+          const { millis, kernel } = await onPage(browser, servers.plain, module, args);
+          entry[key] = millis;
+          if (kernel) entry.kernel = kernel;
         } catch (error) {
           entry[`${key}NotMeasured`] = error.message;
         }
@@ -102,6 +104,9 @@ export async function gpu(servers, models, { rounds }) {
     }
     console.log(`  ms of one product, median (lowest-highest) of ${rounds} series, and GMAC/s`);
     printTable(["columns x rows", "ORT WebGPU", "ORT wasm, 1 thread", "ours, WebGPU", "times faster"], rows);
+    for (const { cols, rows: height, tokens, kernel } of figures) {
+      if (kernel) console.log(`  ours at ${cols} x ${height}, ${tokens}: ${kernel}`);
+    }
     const reasons = new Set(figures.flatMap((it) => Object.entries(it).filter(([key]) => key.endsWith("NotMeasured")).map(([key, why]) => `${key.replace("NotMeasured", "")}: ${why}`)));
     for (const reason of reasons) console.log(`  not measured: ${reason}`);
     const whole = models.find(({ shape, mix }) => shape === "smollm2-135m" && mix === "q4_0");

@@ -4,3 +4,5 @@
 
 #[cfg(target_arch = "wasm32")]
 pub mod cpu;
+#[cfg(target_arch = "wasm32")]
+pub mod gpu;

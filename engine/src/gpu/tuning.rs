@@ -90,13 +90,7 @@ impl Tuning {
             return Ok(());
         }
         shapes.sort_by_key(|(_, shape)| (shape.is_many, u64::MAX - shape.weights));
-        let mut trials = Trials {
-            device,
-            clock,
-            kernels: Kernels::default(),
-            uniforms: Uniforms::default(),
-            readback: Readback::new(),
-        };
+        let mut trials = Trials::new(device, clock);
         let start = clock();
         for (key, shape) in shapes {
             if clock() - start > BUDGET_MS {
@@ -201,14 +195,15 @@ fn possible(device: &GpuDevice, w: &GpuTensor, gate: Gate, is_many: bool, exact:
     possible
 }
 
-struct Shape<'a> {
-    tensor: &'a GpuTensor,
-    is_many: bool,
+pub(super) struct Shape<'a> {
+    pub(super) tensor: &'a GpuTensor,
+    pub(super) is_many: bool,
     /// Of all tensors of this shape.
-    weights: u64,
+    pub(super) weights: u64,
 }
 
-struct Trials<'a> {
+/// What trying takes.
+pub(super) struct Trials<'a> {
     device: &'a GpuDevice,
     clock: &'a Clock<'a>,
     kernels: Kernels,
@@ -216,10 +211,20 @@ struct Trials<'a> {
     readback: Readback,
 }
 
-impl Trials<'_> {
+impl<'a> Trials<'a> {
+    pub(super) fn new(device: &'a GpuDevice, clock: &'a Clock<'a>) -> Self {
+        Self {
+            device,
+            clock,
+            kernels: Kernels::default(),
+            uniforms: Uniforms::default(),
+            readback: Readback::new(),
+        }
+    }
+
     /// The way that took the least time and agreed with the plainest one; none when there was no
     /// time to compare.
-    async fn fastest(
+    pub(super) async fn fastest(
         &mut self,
         shape: &Shape<'_>,
         exact: bool,
@@ -257,7 +262,7 @@ impl Trials<'_> {
         Ok(best.map(|(way, _)| way))
     }
 
-    fn dispatches(&mut self, way: Way, w: &GpuTensor, room: &Room) -> Vec<Dispatch> {
+    pub(super) fn dispatches(&mut self, way: Way, w: &GpuTensor, room: &Room) -> Vec<Dispatch> {
         let mut steps = Vec::new();
         let mut x = &room.x;
         if way.is_packed {
@@ -301,7 +306,7 @@ impl Trials<'_> {
     }
 
     /// Milliseconds for `repeats` runs, and the first sums.
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         dispatches: &[Dispatch],
         room: &Room,
@@ -328,20 +333,24 @@ impl Trials<'_> {
 }
 
 /// Buffers to try in.
-struct Room {
-    x: wgpu::Buffer,
+pub(super) struct Room {
+    pub(super) x: wgpu::Buffer,
     packed: wgpu::Buffer,
     y: wgpu::Buffer,
     batch: wgpu::Buffer,
     /// Sums that are looked at.
-    compared: usize,
+    pub(super) compared: usize,
 }
 
 /// sums; enough to see that a kernel is wrong.
 const COMPARED: usize = 256;
 
 impl Room {
-    fn new(device: &GpuDevice, w: &GpuTensor, tokens: usize) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        device: &GpuDevice,
+        w: &GpuTensor,
+        tokens: usize,
+    ) -> Result<Self, EngineError> {
         let floats = (tokens * w.cols) as u64;
         let x = device.storage("a trial's input", 4 * floats)?;
         // Anything without zeros and without a pattern that a kernel could miss.
