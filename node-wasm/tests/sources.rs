@@ -11,6 +11,8 @@
 mod golden;
 #[expect(dead_code, reason = "other tests want more of it")]
 mod rig;
+#[path = "rig/server.rs"]
+mod server;
 #[path = "../src/worker/mod.rs"]
 #[expect(
     dead_code,
@@ -20,8 +22,8 @@ pub mod worker;
 
 use golden::MODEL;
 use js_sys::Function;
-use rig::server::Server;
 use rig::{Rig, blob, endless, file_source, prompt, sha256, url_source};
+use server::Server;
 use thrum_engine::quant::Format;
 use thrum_engine::synthetic::{GgufWriter, SyntheticModel};
 use thrum_engine::weights::Slot;

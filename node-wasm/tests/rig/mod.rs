@@ -1,7 +1,5 @@
 //! A worker's loop in the test's own worker, and the model it is tested with.
 
-pub(crate) mod server;
-
 use crate::worker::messages::{
     BackendChoice, EngineEvent, Inspection, LoadSource, Order, SourceFile, Trouble, UrlFile,
 };
