@@ -23,6 +23,7 @@ fn replay(target: &str, run: fn(&[u8]) -> bool) {
     for entry in fs::read_dir(&folder).expect("a committed corpus") {
         let path = entry.expect("a readable folder").path();
         let input = fs::read(&path).expect("a committed input");
+        println!("{}", path.display());
         n_accepted += usize::from(run(&input));
     }
     assert!(n_accepted > 0, "all of {} is refused", folder.display());

@@ -59,10 +59,6 @@ pub struct Nature {
 
 /// Something that happens at a moment.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a happening is moved into the queue and out of it once"
-)]
 pub enum Happening {
     /// a machine is told
     Tell(PeerIndex, Input),
