@@ -14,7 +14,8 @@
 //!    making, [`schedule`] all of them.
 //!
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
-//! multiply-add, and transcendental functions come from `libm`, never from the platform.
+//! multiply-add, and transcendental functions come from [`cpu::vector`] and `libm`, never from the
+//! platform.
 
 pub mod adapter;
 pub mod arch;
