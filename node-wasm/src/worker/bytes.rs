@@ -2,7 +2,7 @@
 
 use super::error::{LoadError, text_of};
 use wasm_bindgen::JsCast as _;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Blob, ReadableStream, ReadableStreamDefaultReader};
 
 /// bytes; what is copied into the heap at once. Hashing and parsing a piece takes a few ms.
@@ -63,8 +63,11 @@ impl Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        // The promise is of no interest: whoever holds a connection aborts it.
-        drop(self.reader.cancel());
+        let cancelled = JsFuture::from(self.reader.cancel());
+        spawn_local(async move {
+            // It fails where the connection was aborted, and nobody else would hear of that.
+            cancelled.await.ok();
+        });
     }
 }
 
