@@ -4,8 +4,8 @@ use crate::engine_link::{ResolvedFile, ResolvedSource, UrlFile};
 use crate::fault::LoadFailure;
 use crate::http;
 use crate::options::{FileSource, ModelSource};
+use crate::part_names::part_names;
 use serde::{Deserialize, Serialize};
-use thrum_engine::gguf::part_names;
 use thrum_protocol::id::ModelId;
 use wasm_bindgen::JsCast as _;
 

@@ -30,6 +30,7 @@ mod http;
 mod identity;
 mod log;
 mod net;
+mod part_names;
 mod pending;
 mod store;
 mod tabs;

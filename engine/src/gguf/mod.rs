@@ -25,7 +25,7 @@ mod whole;
 
 pub use error::GgufError;
 pub use metadata::{Metadata, Numbers, Value};
-pub use split::{MAX_PARTS, PartHeader, PartReader, Split, part_names};
+pub use split::{MAX_PARTS, PartHeader, PartReader, Split};
 pub(crate) use whole::WholeFile;
 
 use crate::config::ModelConfig;
