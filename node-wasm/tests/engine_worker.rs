@@ -392,9 +392,10 @@ fn after_a_long_silence_no_burst_follows() {
     assert_eq!(pacer.rest_ms(60_020.0), 80.0);
 }
 
-/// With a share of 5 % a job for others is at its beginning when the person's own is done.
+/// While the person's own answer is computed, others get a pass in eight at most, and with a share of
+/// 5 % less than that.
 #[wasm_bindgen_test]
-async fn the_persons_own_work_is_not_slowed_by_the_share() {
+async fn the_persons_own_work_comes_first() {
     let mut rig = Rig::loaded(BackendChoice::Cpu).await;
     rig.order(Order::Share { percent: 5 });
     let long = endless("a>b;c>d;e>", 200);
@@ -404,11 +405,14 @@ async fn the_persons_own_work_is_not_slowed_by_the_share() {
     let events = rig
         .until(|event| matches!(event, EngineEvent::Done { job: 2, .. }))
         .await;
-    let theirs = events.iter().filter(|event| is_token_of(event, 1)).count();
-    assert!(
-        theirs <= 1,
-        "{theirs} messages of the job for others came between"
-    );
+    let theirs: usize = events
+        .iter()
+        .map(|event| match event {
+            EngineEvent::Tokens { job: 1, tokens } => tokens.len(),
+            _ => 0,
+        })
+        .sum();
+    assert!(theirs <= 200 / 7, "{theirs} tokens for others came between");
     rig.order(Order::Share { percent: 100 });
     rig.outcome(1).await;
 }
