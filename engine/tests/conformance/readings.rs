@@ -15,7 +15,7 @@ const TEXTS: [usize; 4] = [1, 7, 64, 320];
 
 /// Which path reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// What runs without a GPU.
     Cpu,
     /// The specification, in f64.
@@ -23,7 +23,7 @@ pub enum Path {
 }
 
 /// Logits at every position, `(positions, vocab_size)`; or embeddings of [`TEXTS`], `(texts, dim)`.
-pub fn read(file: &[u8], path: Path, tokens: &[u32]) -> Vec<Vec<f32>> {
+pub(crate) fn read(file: &[u8], path: Path, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut reader = GgufReader::new(ReadOptions {
         file_bytes: Some(file.len() as u64),
         available_bytes: None,

@@ -6,10 +6,10 @@ use thrum_engine::quant::Format;
 use thrum_engine::synthetic::{GgufWriter, Random, SyntheticModel};
 
 /// positions; what a file states as its context, and what both engines are given.
-pub const CONTEXT: usize = 512;
+pub(crate) const CONTEXT: usize = 512;
 
 /// tokens; many times the window of 16, and more than 256.
-pub const N_TOKENS: usize = 320;
+pub(crate) const N_TOKENS: usize = 320;
 
 /// tokens; the vocabulary of every model.
 const VOCAB_SIZE: usize = 320;
@@ -19,7 +19,7 @@ const F32_TYPE: u32 = 0;
 
 /// What a file says beyond its architecture's usual metadata.
 #[derive(Debug, Clone, Copy)]
-pub enum Extra {
+pub(crate) enum Extra {
     /// A whole number; the key without the architecture's name.
     Uint(&'static str, u32),
     /// A number.
@@ -36,9 +36,9 @@ pub enum Extra {
 
 /// One model.
 #[derive(Debug, Clone, Copy)]
-pub struct Variant {
+pub(crate) struct Variant {
     /// Names its files.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     architecture: Architecture,
     tied_output: bool,
     extras: &'static [Extra],
@@ -65,7 +65,7 @@ const fn untied(name: &'static str, architecture: Architecture) -> Variant {
 }
 
 /// All of them.
-pub const VARIANTS: [Variant; 21] = [
+pub(crate) const VARIANTS: [Variant; 21] = [
     with(
         "bert",
         Architecture::Bert,
@@ -146,7 +146,7 @@ const WINDOW: &[Extra] = &[Extra::Uint("attention.sliding_window", 16)];
 
 impl Variant {
     /// The file, its matrices stored as `format`.
-    pub fn gguf(&self, format: Format) -> Vec<u8> {
+    pub(crate) fn gguf(&self, format: Format) -> Vec<u8> {
         let model = SyntheticModel {
             architecture: self.architecture,
             // One more than Gemma 3's period, so that windows stand on both sides of a whole view.
@@ -187,7 +187,7 @@ impl Variant {
 }
 
 /// The text that every model is made to read.
-pub fn tokens() -> Vec<u32> {
+pub(crate) fn tokens() -> Vec<u32> {
     let mut random = Random(2_026);
     (0..N_TOKENS)
         .map(|_| random.bits() % VOCAB_SIZE as u32)
