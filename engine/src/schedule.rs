@@ -207,6 +207,8 @@ impl Scheduler {
         let mut events = self.take_finished(model);
         let parts = self.compose(model, &mut events)?;
         if parts.is_empty() {
+            // Whoever had this turn has to wait; the next is another's.
+            self.passes += 1;
             return Ok(events);
         }
         let rows = self.rows(&parts);
@@ -347,6 +349,7 @@ impl Scheduler {
         model: &mut Model,
         events: &mut Vec<Event>,
     ) -> Result<Vec<Part>, EngineError> {
+        let mut admits = true;
         loop {
             let mut parts: Vec<Part> = Vec::new();
             let mut left = MAX_BATCH;
@@ -358,7 +361,8 @@ impl Scheduler {
                     if left == 0 || (unread > 1) != is_prompt {
                         continue;
                     }
-                    if !self.give_place(*at, model)? {
+                    let has_place = self.jobs[*at].sequence.is_some();
+                    if !(has_place || admits) || !self.give_place(*at, model)? {
                         continue;
                     }
                     let unread = self.jobs[*at].unread().min(left);
@@ -374,7 +378,8 @@ impl Scheduler {
             }
             match self.make_room(&parts, model)? {
                 Room::Enough => return Ok(parts),
-                Room::Made => {}
+                // Whose place was taken does not get it back at once.
+                Room::Made => admits = false,
                 Room::Missing(error) => {
                     let Some(part) = parts.first() else {
                         return Ok(parts);
@@ -388,7 +393,7 @@ impl Scheduler {
         }
     }
 
-    /// The jobs that may be in the next pass, in turn.
+    /// The jobs that may be in the next pass: those with a place in turn, then the oldest without.
     fn order(&mut self) -> Vec<usize> {
         let has_local = self.has_work_for(Priority::Local);
         let donated_turn = self.passes % DONATED_PERIOD == DONATED_PERIOD - 1;
@@ -399,7 +404,12 @@ impl Scheduler {
         };
         self.last_turn = turn;
         let of_turn = |at: &usize| self.jobs[*at].priority == turn;
-        (0..self.jobs.len()).filter(of_turn).collect()
+        let (mut order, mut placeless): (Vec<usize>, Vec<usize>) = (0..self.jobs.len())
+            .filter(of_turn)
+            .partition(|at| self.jobs[*at].sequence.is_some());
+        placeless.sort_by_key(|at| self.jobs[*at].id);
+        order.extend(placeless);
+        order
     }
 
     /// Makes sure that a job has a sequence; false when it has to wait for one. It gets one only
