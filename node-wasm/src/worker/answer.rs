@@ -60,12 +60,20 @@ impl Language {
     ///
     /// # Errors
     /// As the tokenizer's.
-    pub(super) fn tokens_of_text(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+    fn tokens_of_text(&self, text: &str) -> Result<Vec<u32>, EngineError> {
         let options = EncodeOptions {
             add_bos: true,
             control: false,
         };
         Ok(self.tokenizer.encode(text, options)?)
+    }
+
+    /// What an encoder reads of a whole text, between what opens and what closes it.
+    ///
+    /// # Errors
+    /// As the tokenizer's.
+    pub(super) fn tokens_to_embed(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        Ok(self.tokenizer.encode_framed(text, false)?)
     }
 
     /// What the model reads.

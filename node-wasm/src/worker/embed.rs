@@ -87,7 +87,7 @@ async fn embed(
     text: &str,
     done: &mut Embeddings,
 ) -> Result<(), EngineError> {
-    let tokens = language.tokens_of_text(text)?;
+    let tokens = language.tokens_to_embed(text)?;
     done.vectors.push(model.embed(&tokens).await?);
     let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
     done.prompt_tokens = done.prompt_tokens.saturating_add(count);
