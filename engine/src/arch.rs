@@ -108,6 +108,10 @@ pub struct Facts {
     pub fused: bool,
     /// Of so many layers the last sees everything and the others a window; none: all see all.
     pub window_period: Option<usize>,
+    /// positions; the window of a file that does not state one.
+    pub window: Option<usize>,
+    /// Caps of scores and of logits, in files that do not state them.
+    pub softcaps: Option<Softcaps>,
     /// Base of the rotation in layers with a window, where it is another.
     pub local_rope_base: Option<f32>,
     /// A model of exactly so many layers divides scores by `sqrt(dim / n_heads)`, not
@@ -115,6 +119,15 @@ pub struct Facts {
     pub wide_scale_layers: Option<usize>,
     /// A token sees only those before it.
     pub causal: bool,
+}
+
+/// `cap * tanh(x / cap)`, in two places.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Softcaps {
+    /// Of the scores of attention.
+    pub attention: f32,
+    /// Of the logits.
+    pub logits: f32,
 }
 
 const LLAMA: Facts = Facts {
@@ -129,6 +142,8 @@ const LLAMA: Facts = Facts {
     scaled_embedding: false,
     fused: false,
     window_period: None,
+    window: None,
+    softcaps: None,
     local_rope_base: None,
     wide_scale_layers: None,
     causal: true,
@@ -156,6 +171,11 @@ pub const TABLE: [Facts; 7] = [
         activation: Activation::GeluTanhGated,
         scaled_embedding: true,
         window_period: Some(2),
+        window: Some(4_096),
+        softcaps: Some(Softcaps {
+            attention: 50.0,
+            logits: 30.0,
+        }),
         wide_scale_layers: Some(46),
         ..LLAMA
     },

@@ -168,10 +168,18 @@ impl ModelConfig {
                 false => 1.0,
             },
             attention_scale: (1.0 / libm::sqrt(scale_dim as f64)) as f32,
-            attention_softcap: keys.softcap("attn_logit_softcapping")?,
-            logit_softcap: keys.softcap("final_logit_softcapping")?,
+            attention_softcap: keys.softcap(
+                "attn_logit_softcapping",
+                facts.softcaps.map(|caps| caps.attention),
+            )?,
+            logit_softcap: keys.softcap(
+                "final_logit_softcapping",
+                facts.softcaps.map(|caps| caps.logits),
+            )?,
             window: match facts.window_period {
-                Some(_) => keys.optional_size("attention.sliding_window", MAX_CONTEXT)?,
+                Some(_) => keys
+                    .optional_size("attention.sliding_window", MAX_CONTEXT)?
+                    .or(facts.window),
                 None => None,
             },
             window_period: match facts.window_period {
@@ -372,10 +380,6 @@ impl Keys<'_> {
             Some(default) => self.float("rope.freq_base_swa", default, 1.0, 1e12)?,
             None => base,
         };
-        let linear = self
-            .metadata
-            .optional_text(&self.key("rope.scaling.type"))?
-            == Some("linear");
         let original = self
             .optional_size("rope.scaling.original_context_length", MAX_CONTEXT)?
             .unwrap_or(usize::MAX);
@@ -386,10 +390,7 @@ impl Keys<'_> {
         let factors = [Slot::RopeFactors, long]
             .into_iter()
             .find(|slot| present.contains(slot));
-        let divisor = match linear {
-            true => self.float("rope.scaling.factor", 1.0, 1e-3, 1e6)?,
-            false => 1.0,
-        };
+        let divisor = self.rope_divisor()?;
         Ok(Some(RopeConfig {
             dim,
             order,
@@ -405,6 +406,25 @@ impl Keys<'_> {
         }))
     }
 
+    /// Linear scaling: as in llama.cpp, a stated factor counts unless the type is "none", older files
+    /// spell it `rope.scale_linear`, and 0 is the same as no factor.
+    fn rope_divisor(&self) -> Result<f32, GgufError> {
+        let kind = self.key("rope.scaling.type");
+        if self.metadata.optional_text(&kind)? == Some("none") {
+            return Ok(1.0);
+        }
+        let names = ["rope.scaling.factor", "rope.scale_linear"];
+        let stated = names.map(|name| (name, self.metadata.get(&self.key(name)).is_some()));
+        let Some((name, _)) = stated.into_iter().find(|(_, is_there)| *is_there) else {
+            return Ok(1.0);
+        };
+        match self.float(name, 0.0, 0.0, 1e6)? {
+            0.0 => Ok(1.0),
+            divisor if divisor < 1e-3 => Err(bad(&self.key(name), divisor, "0, or 0.001 or more")),
+            divisor => Ok(divisor),
+        }
+    }
+
     fn norm_eps(&self) -> Result<f32, GgufError> {
         let name = match self.facts.norm {
             crate::arch::NormKind::Layer => "attention.layer_norm_epsilon",
@@ -417,14 +437,10 @@ impl Keys<'_> {
         self.float(name, 1e-5, 0.0, 1.0)
     }
 
-    fn softcap(&self, name: &str) -> Result<Option<f32>, GgufError> {
-        match self.metadata.get(&self.key(name)) {
-            Some(_) => {
-                let cap = self.float(name, 0.0, 0.0, 1e6)?;
-                Ok((cap > 0.0).then_some(cap))
-            }
-            None => Ok(None),
-        }
+    /// A stated 0 is none.
+    fn softcap(&self, name: &str, default: Option<f32>) -> Result<Option<f32>, GgufError> {
+        let cap = self.float(name, default.unwrap_or(0.0), 0.0, 1e6)?;
+        Ok((cap > 0.0).then_some(cap))
     }
 
     fn pooling(&self) -> Result<Option<Pooling>, GgufError> {

@@ -77,6 +77,12 @@ pub enum TokenizerError {
     /// A WordPiece vocabulary needs a token for words that it cannot spell.
     #[error("the vocabulary has no token for unknown words")]
     NoUnknown,
+    /// The file names a plain form of text that this engine does not know.
+    #[error("thrum.tokenizer.normalizer is {name:?}, where only \"bert\" is known")]
+    UnknownNormalizer {
+        /// As the file names it.
+        name: String,
+    },
     /// A byte of the text has no token.
     #[error("the vocabulary has no token for the byte {byte:#04x}")]
     NoToken {

@@ -1,7 +1,13 @@
 //! WordPiece, as BERT has it: a text is brought to a plain form, cut into words, and each word is
 //! spelled with the longest tokens from its front; a word that cannot be is unknown.
+//!
+//! llama.cpp's plain form departs from the one that BERT's models were trained on, in Korean and
+//! Indic scripts above all. A file is read as llama.cpp reads it unless it says [`BERT`] under
+//! [`NORMALIZER`], which llama.cpp passes over.
 
+use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::decompose_canonical;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use super::prefixes::Prefixes;
 use super::split::Class;
@@ -11,9 +17,26 @@ use crate::gguf::Metadata;
 /// U+2581, which a token begins with that begins a word.
 const WORD_START: &str = "\u{2581}";
 
+/// The metadata key that says which plain form the model was trained on.
+const NORMALIZER: &str = "thrum.tokenizer.normalizer";
+
+/// Its one value: that of BERT's own tokenizer, which the `tokenizers` library has as well.
+const BERT: &str = "bert";
+
+/// characters; BERT's own tokenizer takes a longer word as unknown.
+const MAX_BERT_WORD: usize = 100;
+
+/// Whose way to a plain form it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Normalizer {
+    Bert,
+    LlamaCpp,
+}
+
 /// How text is brought to a plain form.
 #[derive(Debug, Clone)]
 pub(super) struct Wpm {
+    normalizer: Normalizer,
     lowercase: bool,
     strip_accents: bool,
     unknown: u32,
@@ -32,12 +55,21 @@ impl Wpm {
         let flag = |key| metadata.optional_bool(key);
         let lowercase = flag("tokenizer.ggml.normalizer.lowercase")?.unwrap_or(true);
         let strip_accents = flag("tokenizer.ggml.normalizer.strip_accents")?.unwrap_or(lowercase);
+        let normalizer = match metadata.optional_text(NORMALIZER)? {
+            None => Normalizer::LlamaCpp,
+            Some(BERT) => Normalizer::Bert,
+            Some(other) => {
+                let name = other.to_owned();
+                return Err(TokenizerError::UnknownNormalizer { name }.into());
+            }
+        };
         let spellings: Vec<Vec<u8>> = (spellings.iter())
             .map(|spelling| spelling.clone().into_bytes())
             .collect();
         let of_text = |id: &u32| kinds[*id as usize].is_of_text();
         let ids = (0..spellings.len() as u32).filter(of_text).collect();
         Ok(Self {
+            normalizer,
             lowercase,
             strip_accents,
             unknown: unknown.ok_or(TokenizerError::NoUnknown)?,
@@ -48,24 +80,75 @@ impl Wpm {
 
     /// Appends the tokens of `text`.
     pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) {
-        for word in self.words(text) {
+        let words = match self.normalizer {
+            Normalizer::Bert => self.bert_words(text),
+            Normalizer::LlamaCpp => self.llama_cpp_words(text),
+        };
+        for word in words {
             let n_before = tokens.len();
-            let spelled = [WORD_START, &word].concat();
-            let mut rest = spelled.as_bytes();
-            while !rest.is_empty() {
-                let Some(id) = self.tokens.longest(&self.spellings, rest) else {
-                    tokens.truncate(n_before);
-                    tokens.push(self.unknown);
-                    break;
-                };
-                tokens.push(id);
-                rest = &rest[self.spellings[id as usize].len()..];
+            if !self.spell(&word, tokens) {
+                tokens.truncate(n_before);
+                tokens.push(self.unknown);
             }
         }
     }
 
-    /// Words in their plain form: what white space, punctuation and ideographs leave.
-    fn words(&self, text: &str) -> Vec<String> {
+    /// Appends the longest tokens from the front of `word`; whether they spell it to its end.
+    fn spell(&self, word: &str, tokens: &mut Vec<u32>) -> bool {
+        let is_bert = self.normalizer == Normalizer::Bert;
+        if is_bert && word.chars().count() > MAX_BERT_WORD {
+            return false;
+        }
+        let spelled = [WORD_START, word].concat();
+        let mut rest = spelled.as_bytes();
+        while !rest.is_empty() {
+            let Some(id) = self.tokens.longest(&self.spellings, rest) else {
+                return false;
+            };
+            tokens.push(id);
+            rest = &rest[self.spellings[id as usize].len()..];
+            // A token that begins a word cannot go on with one, whatever its spelling says here.
+            if is_bert && rest.starts_with(WORD_START.as_bytes()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Words in BERT's plain form: what white space, punctuation and ideographs leave.
+    fn bert_words(&self, text: &str) -> Vec<String> {
+        let mut plain = String::with_capacity(text.len());
+        for c in text.chars().filter(|c| !is_dropped(*c)) {
+            match is_ideograph(c) {
+                true => plain.extend([' ', c, ' ']),
+                false => plain.push(c),
+            }
+        }
+        if self.strip_accents {
+            let is_accent = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
+            plain = plain.nfd().filter(|c| !is_accent(c)).collect();
+        }
+        if self.lowercase {
+            plain = plain.chars().flat_map(char::to_lowercase).collect();
+        }
+        let mut words = Vec::new();
+        for run in plain.split_whitespace() {
+            let mut word = String::new();
+            for c in run.chars() {
+                if c.is_ascii_punctuation() || Class::of(c) == Class::Punctuation {
+                    words.extend([std::mem::take(&mut word), c.to_string()]);
+                } else {
+                    word.push(c);
+                }
+            }
+            words.push(word);
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// Words in llama.cpp's plain form.
+    fn llama_cpp_words(&self, text: &str) -> Vec<String> {
         let mut words = vec![String::new()];
         for written in text.chars() {
             let c = if self.strip_accents {
@@ -90,6 +173,15 @@ impl Wpm {
         words.retain(|word| !word.is_empty());
         words
     }
+}
+
+/// Whether BERT's own tokenizer passes over a character: to it only three controls are spaces.
+fn is_dropped(c: char) -> bool {
+    let is_control = matches!(
+        c.general_category(),
+        GeneralCategory::Control | GeneralCategory::Format | GeneralCategory::PrivateUse
+    );
+    c == '\u{fffd}' || (is_control && !matches!(c, '\t' | '\n' | '\r'))
 }
 
 /// The first character of the canonical decomposition, which is all that llama.cpp keeps of it.

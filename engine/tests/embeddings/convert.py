@@ -91,6 +91,9 @@ def write_vocabulary(out: gguf.GGUFWriter, folder: Path, config: dict) -> None:
     out.add_token_types(kinds)
     out.add_token_type_count(config["type_vocab_size"])
     out.add_bool("tokenizer.ggml.normalizer.lowercase", lowercase)
+    # The rule that the model was trained on, where llama.cpp's differs (Korean, Indic scripts);
+    # llama.cpp does not read it.
+    out.add_string("thrum.tokenizer.normalizer", "bert")
     accents = options.get("strip_accents")
     out.add_bool("tokenizer.ggml.normalizer.strip_accents", lowercase if accents is None else accents)
     ids = {token: id for id, token in enumerate(tokens)}
