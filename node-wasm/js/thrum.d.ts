@@ -24,7 +24,8 @@ export interface NodeOptions {
   workerUrl?: string;
   /** Aborting it before the node is made rejects; afterwards it closes the node. */
   signal?: AbortSignal;
-  /** How the loading of a model goes: stages `"download"`, `"read"`, `"probe"`; bytes. */
+  /** How the loading of a model goes: stages `"download"`, `"read"`, `"probe"`,
+   * `"genome"`; bytes. */
   onProgress?: (progress: { stage: string; loaded: number; total?: number }) => void;
 }
 
@@ -54,8 +55,8 @@ export interface ThrumNode extends EventTarget {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: TextCompletions;
   readonly embeddings: Embeddings;
+  readonly genomes: Genomes;
   /** Not in thrum 0.1: every method rejects with code `"not_implemented"`. */
-  readonly genomes: NotYet;
   readonly basins: NotYet;
   readonly tasks: NotYet;
   readonly sessions: NotYet;
@@ -86,8 +87,8 @@ export interface ThrumEventMap {
   /** A peer broke the protocol. */
   misbehaviour: CustomEvent<{ peer_id: string; what: string }>;
   error: CustomEvent<ThrumError>;
-  /** Not dispatched in thrum 0.1. */
-  genome: CustomEvent<never>;
+  /** A genome came or went. */
+  genome: CustomEvent<{ id: string; name: string; change: "loaded" | "removed" }>;
 }
 
 export interface Contribution {
@@ -232,6 +233,60 @@ export interface Inspection {
   reason: string;
 }
 
+/** Adapters (LoRA) that answers wear, without the model being touched. */
+export interface Genomes {
+  /** All that this node has, by name. */
+  list(): Promise<Genome[]>;
+  /**
+   * Checks an adapter against the loaded model (without one, the node's own is loaded first), takes
+   * it, and keeps it in the browser: it is there after a reload, and goes into the engine with its
+   * first use. At most 128 MiB, and 128 genomes. Where the browser has no room it can be worn until
+   * the page is closed, and `kept` is false. What is refused leaves everything as it was.
+   */
+  load(source: GenomeSource, options?: GenomeOptions): Promise<Genome>;
+  /** By id or name. Answers that wear it end with code `"invalid_request"`; its memory is freed. */
+  remove(id: string): Promise<void>;
+}
+
+/**
+ * A `.gguf` adapter by address or as a file, the two files that PEFT saves (`adapter_config.json`
+ * and `adapter_model.safetensors`), or the address of a folder with both, which ends in `/`.
+ */
+export type GenomeSource = string | URL | Blob | { config: string | URL | Blob; weights: string | URL | Blob };
+
+export interface GenomeOptions extends RequestOptions {
+  /** Default: what its file or its place says. */
+  name?: string;
+  /** Of the file with the numbers, hexadecimal: another one is refused. */
+  sha256?: string;
+  onProgress?: (progress: { stage: "genome"; loaded: number; total?: number }) => void;
+}
+
+export interface Genome {
+  /** SHA-256 of its file, or of the SHA-256s of its two files. */
+  id: string;
+  name: string;
+  rank: number;
+  /** The matrices it adds to, as GGUF names them. */
+  targets: string[];
+  /** Bytes of its files. */
+  bytes: number;
+  /** Of the models it is for. */
+  architecture: string;
+  /** Name of the model it was loaded for. */
+  base: string;
+  /** Whether the loaded model can wear it; `null` while none is loaded. */
+  fits: boolean | null;
+  /** Why not. */
+  reason: string | null;
+  /** Whether it is in the engine. */
+  loaded: boolean;
+  /** Whether it is there after a reload. */
+  kept: boolean;
+  /** ISO 8601. */
+  savedAt: string;
+}
+
 export interface RequestOptions {
   signal?: AbortSignal;
 }
@@ -273,8 +328,11 @@ export interface CommonParams {
     route?: "auto" | "local" | "peer";
     /** Peer id: this peer and no other. */
     peer?: string;
-    /** Must be empty in thrum 0.1. */
-    genomes?: never[];
+    /**
+     * Adapters that the answer wears, one on top of the other, at most 8: by id or name, each with
+     * its scale (default 1, from -100 to 100). Only for answers of this tab: the route is `"local"`.
+     */
+    genomes?: (string | { id: string; scale?: number })[];
     /** Goes on after the model's end token, for measuring and comparing. Default false. */
     ignoreEos?: boolean;
     seed?: number;
@@ -365,7 +423,8 @@ export interface Provenance {
   provider: string;
   /** `"local"`: in this tab. */
   path: "local" | "direct" | "relayed";
-  genomes: never[];
+  /** What the answer wore. */
+  genomes: { id: string; name: string; scale: number }[];
   /** Not in thrum 0.1. */
   receipt: null;
   attempts: number;
@@ -448,9 +507,10 @@ export class ThrumError extends Error {
   constructor(code: string, message: string, cause?: unknown);
   /**
    * Stable: `aborted`, `backend_unavailable`, `busy`, `cancelled`, `closed`, `deadline_passed`,
-   * `engine_failed`, `failed`, `identity_damaged`, `identity_unreadable`, `invalid_model`,
-   * `invalid_option`, `invalid_request`, `model_unreachable`, `no_provider`, `not_implemented`,
-   * `out_of_memory`, `providers_failed`, `stopped`, `unknown_model`, `unsupported_parameter`.
+   * `engine_failed`, `failed`, `identity_damaged`, `identity_unreadable`, `invalid_genome`,
+   * `invalid_model`, `invalid_option`, `invalid_request`, `model_unreachable`, `no_provider`, `not_implemented`,
+   * `out_of_memory`, `providers_failed`, `stopped`, `unknown_genome`,
+   * `unknown_model`, `unsupported_parameter`.
    */
   readonly code: string;
   readonly cause?: unknown;

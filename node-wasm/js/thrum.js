@@ -8,6 +8,7 @@ import init, { startNode } from "./thrum_node.js";
 import { AnswerStream, CHAT, TEXT, wholeAnswer } from "./thrum_answer.js";
 import { embeddings } from "./thrum_embeddings.js";
 import { ThrumError, abortable, throwIfAborted } from "./thrum_error.js";
+import { genomes } from "./thrum_genomes.js";
 import { models, sourceOf } from "./thrum_models.js";
 import { chatRequest, textRequest } from "./thrum_request.js";
 
@@ -75,6 +76,8 @@ function checked(options) {
 export class ThrumNode extends EventTarget {
   #handle;
   #onProgress;
+  #onGenomeProgress = new Set();
+  #dress;
   #lastAsk = 0;
   #asks = new Map();
   #waiting = new Set();
@@ -94,6 +97,7 @@ export class ThrumNode extends EventTarget {
       const signal = options?.signal ?? params.signal;
       this.#check();
       throwIfAborted(signal);
+      if (request.genomes.length > 0) await abortable(this.#dress(request), signal);
       return request.stream
         ? new AnswerStream(this.#asker, shape, request, signal)
         : wholeAnswer(this.#asker, shape, request, signal);
@@ -110,7 +114,14 @@ export class ThrumNode extends EventTarget {
       call: (action) => this.#call(action),
       loaded: () => this.#snapshot()?.model,
     });
-    for (const name of ["genomes", "basins", "tasks", "sessions", "ledger", "memory"]) {
+    const progress = (listener) => {
+      this.#onGenomeProgress.add(listener);
+      return () => this.#onGenomeProgress.delete(listener);
+    };
+    const worn = genomes({ handle, call: (action) => this.#call(action), progress });
+    this.genomes = worn.genomes;
+    this.#dress = worn.dress;
+    for (const name of ["basins", "tasks", "sessions", "ledger", "memory"]) {
       this[name] = absent(name);
     }
     globalThis.addEventListener("thrum:stopped", this.#onStopped);
@@ -211,17 +222,20 @@ export class ThrumNode extends EventTarget {
           break;
         case "changed": this.#lookSoon(); break;
         case "contribution": this.#dispatch("contribution", withoutTag(event)); break;
+        case "genome": this.#dispatch("genome", withoutTag(event)); break;
         case "log":
           if (event.level === "error") {
             this.#dispatch("error", new ThrumError("failed", event.message));
           }
           break;
         case "misbehaviour": this.#dispatch("misbehaviour", withoutTag(event)); break;
-        case "progress":
-          this.#onProgress?.({
-            stage: event.stage, loaded: event.loaded, ...(event.total !== null && { total: event.total }),
-          });
+        case "progress": {
+          const { stage, loaded, total } = event;
+          const progress = { stage, loaded, ...(total !== null && { total }) };
+          if (stage === "genome") for (const listener of this.#onGenomeProgress) listener(progress);
+          this.#onProgress?.(progress);
           break;
+        }
       }
     } catch (thrown) {
       // A listener's own mistake: reported like any uncaught error, and the node goes on.

@@ -61,7 +61,7 @@ export async function wholeAnswer(node, shape, request, signal) {
     choices: ends.map((end, index) =>
       choice(index, shape.choice(end.text), logprobs[index]?.all() ?? null, end.finishReason)),
     usage: usage(ends),
-    thrum: provenance(ends[0]),
+    thrum: provenance(ends[0], request),
   };
 }
 
@@ -117,9 +117,9 @@ async function* chunks(node, shape, request, signal, ownSignal) {
       ends.push(update);
       head.model = node.modelName(update.model);
       const last = [choice(index, shape.last(), null, update.finishReason)];
-      yield { ...head, choices: last, ...nothing, thrum: provenance(update) };
+      yield { ...head, choices: last, ...nothing, thrum: provenance(update, request) };
       if (ends.length === request.asks.length && request.includeUsage) {
-        yield { ...head, choices: [], usage: usage(ends), thrum: provenance(update) };
+        yield { ...head, choices: [], usage: usage(ends), thrum: provenance(update, request) };
       }
     }
   }
@@ -183,11 +183,11 @@ function usage(ends) {
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }
 
-function provenance(done) {
+function provenance(done, { genomes }) {
   return {
     provider: done.provider,
     path: done.path ?? "local",
-    genomes: [],
+    genomes,
     receipt: null,
     attempts: done.attempts,
     tokensPerSecond: done.totalMillis > 0 ? (1000 * done.completionTokens) / done.totalMillis : null,

@@ -1,5 +1,6 @@
 /** From OpenAI's request parameters to what the node is asked: every one honoured or refused. */
 import { ThrumError } from "./thrum_error.js";
+import { wornGenomes } from "./thrum_genomes.js";
 import { sampling } from "./thrum_sampling.js";
 import { check, flag, given, integer, invalid, text, unsupported } from "./thrum_value.js";
 
@@ -46,10 +47,7 @@ export function textRequest(params) {
 function request(params, input, logprobs) {
   const thrum = params.thrum ?? {};
   check(thrum, THRUM, "thrum.");
-  if (given(thrum.genomes) && !(Array.isArray(thrum.genomes) && thrum.genomes.length === 0)) {
-    throw new ThrumError("unsupported_parameter",
-      "parameter thrum.genomes is not supported: thrum 0.1 has no genomes yet");
-  }
+  const genomes = wornGenomes(thrum.genomes);
   const stream = flag(params.stream, "stream");
   check(params.stream_options ?? {}, STREAM_OPTIONS, "stream_options.");
   if (given(params.stream_options) && !stream) {
@@ -65,10 +63,11 @@ function request(params, input, logprobs) {
       "max_tokens", 1, 4096),
     stop: stops(params.stop),
     deadlineMillis: DEADLINE_MILLIS,
-    route: route(thrum),
+    route: route(thrum, genomes.length > 0),
   };
   return {
     stream,
+    genomes,
     includeUsage: flag(params.stream_options?.include_usage, "stream_options.include_usage"),
     logprobs: logprobs !== null,
     topLogprobs: logprobs ?? 0,
@@ -94,7 +93,14 @@ function choiceSeed(seed, choice) {
   return Number(mix(BigInt(seed) ^ mix(BigInt(choice))) >> 11n);
 }
 
-function route(thrum) {
+/** Genomes are worn by answers of this tab only. */
+function route(thrum, wearsGenomes) {
+  if (wearsGenomes) {
+    if (given(thrum.peer) || !["auto", "local"].includes(thrum.route ?? "auto")) {
+      throw invalid("thrum.genomes needs thrum.route to be \"local\": peers have no genomes of this node");
+    }
+    return "local";
+  }
   if (given(thrum.peer)) {
     if (given(thrum.route) && thrum.route !== "peer") {
       throw invalid("thrum.peer needs thrum.route to be \"peer\"");

@@ -2,10 +2,10 @@
 //! there; the words are those of `thrum_protocol::view`.
 
 use crate::catalogue;
-use crate::errand::SourceText;
+use crate::errand::{FileText, SourceText, genome_source};
 use crate::fault::Fault;
 use crate::node::{Node, Role};
-use crate::options::{BackendChoice, ModelSource, NodeOptions};
+use crate::options::{BackendChoice, GenomeSource, ModelSource, NodeOptions};
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use js_sys::{Error, Function, JSON, Promise, Reflect};
@@ -195,14 +195,58 @@ impl NodeHandle {
     #[wasm_bindgen(js_name = removeModel)]
     pub async fn remove_model(&self, model: String) -> Result<(), JsValue> {
         let node = self.node.clone();
-        let id: ModelId = model.parse().map_err(|error| {
-            let reason = format!("{error}");
+        let id = read_id(&model)?;
+        node.remove_model(id).await.map_err(|fault| thrown(&fault))
+    }
+
+    /// Takes a genome and gives its `Genome`. `source` is a `GenomeSource` in JSON. As
+    /// [`NodeHandle::load_model`].
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    #[wasm_bindgen(js_name = loadGenome)]
+    pub async fn load_genome(
+        &self,
+        source: String,
+        files: Vec<Blob>,
+        stop: Promise,
+    ) -> Result<JsValue, JsValue> {
+        let node = self.node.clone();
+        let wrong = |reason: String| {
             thrown(&Fault::InvalidOption {
-                option: "id",
+                option: "genome",
                 reason,
             })
-        })?;
-        node.remove_model(id).await.map_err(|fault| thrown(&fault))
+        };
+        let text: GenomeSource<FileText> =
+            serde_json::from_str(&source).map_err(|error| wrong(error.to_string()))?;
+        let source = genome_source(&text, files);
+        let source = source.ok_or_else(|| wrong("a file is missing".to_owned()))?;
+        or_stopped(node.load_genome(source), stop).await
+    }
+
+    /// Every genome that this node has: a list of `Genome`.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    #[wasm_bindgen(js_name = listGenomes)]
+    pub async fn list_genomes(&self) -> Result<JsValue, JsValue> {
+        let node = self.node.clone();
+        let genomes = node.genomes().await;
+        genomes
+            .map(|genomes| plain(&genomes))
+            .map_err(|fault| thrown(&fault))
+    }
+
+    /// Forgets the genome with this id.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    #[wasm_bindgen(js_name = removeGenome)]
+    pub async fn remove_genome(&self, genome: String) -> Result<(), JsValue> {
+        let node = self.node.clone();
+        let id = read_id(&genome)?;
+        node.remove_genome(id).await.map_err(|fault| thrown(&fault))
     }
 
     /// Takes leave of the peers and frees the worker.
@@ -210,6 +254,16 @@ impl NodeHandle {
         let node = self.node.clone();
         node.close().await;
     }
+}
+
+fn read_id(text: &str) -> Result<ModelId, JsValue> {
+    text.parse().map_err(|error| {
+        let reason = format!("{error}");
+        thrown(&Fault::InvalidOption {
+            option: "id",
+            reason,
+        })
+    })
 }
 
 fn read_source(source: &str, files: Vec<Blob>) -> Result<Option<ModelSource>, JsValue> {

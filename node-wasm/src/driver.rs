@@ -103,6 +103,9 @@ impl Driver {
         // Full: a ring is waiting already, and one is as good as two.
         let timer = PageTimer::new(move || drop(ring.try_send(())));
         let (engine, engine_events) = spawn_engine(&life.options.worker_url);
+        if let Ok(engine) = &engine {
+            engine.keep_genomes(&life.options.store);
+        }
         Self {
             clock,
             net: Net::new(key.to_bytes(), agent, &life.options.relays),
@@ -334,6 +337,17 @@ impl Driver {
             EngineEvent::Embedded { embedding, result } => {
                 let result = result.map_err(LoadFailure::from);
                 self.errand_done(embedding, Reply::Embedded(result));
+            }
+            EngineEvent::GenomeLoaded { load, result } => self.genome_loaded(load, result),
+            EngineEvent::GenomeRemoved { removal, result } => {
+                self.genome_removed(removal, result);
+            }
+            EngineEvent::Genomes { list, genomes } => {
+                let genomes = genomes.map_err(|reason| LoadFailure::Engine {
+                    cause: LossCause::EngineFailed,
+                    reason,
+                });
+                self.errand_done(list, Reply::Genomes(genomes));
             }
             EngineEvent::Inspected { inspection, result } => {
                 let result = result.map_err(LoadFailure::from);

@@ -1,9 +1,9 @@
-//! What a page asks of its node beside answers: models to be loaded, inspected and listed. One
-//! request, one reply; it may be stopped at any time.
+//! What a page asks of its node beside answers: models and genomes to be loaded, inspected, listed
+//! and removed. One request, one reply; it may be stopped at any time.
 
-use crate::engine_link::{Embeddings, Inspection, KeptModel};
+use crate::engine_link::{Embeddings, Genome, Inspection, KeptModel};
 use crate::fault::LoadFailure;
-use crate::options::{FileSource, ModelSource};
+use crate::options::{FileSource, GenomeSource, ModelSource};
 use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
 use thrum_protocol::id::ModelId;
@@ -19,12 +19,18 @@ pub(crate) enum Errand {
     Inspect(Option<ModelSource>),
     /// load a model in place of the loaded one
     Load(Option<ModelSource>),
+    /// take a genome for the loaded model
+    LoadGenome(GenomeSource<FileSource>),
     /// load the model that the node was made with
     LoadOwn,
+    /// say which genomes there are
+    ListGenomes,
     /// say what is kept
     ListKept,
     /// remove a model's files from what is kept
     Remove(ModelId),
+    /// forget a genome
+    RemoveGenome(ModelId),
 }
 
 /// What comes back.
@@ -32,6 +38,9 @@ pub(crate) enum Errand {
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Reply {
     Embedded(Result<Embeddings, LoadFailure>),
+    GenomeLoaded(Result<Box<Genome>, LoadFailure>),
+    GenomeRemoved(Result<(), LoadFailure>),
+    Genomes(Result<Vec<Genome>, LoadFailure>),
     Inspected(Result<Box<Inspection>, LoadFailure>),
     Kept(KeptModels),
     Loaded(Result<ModelOffer, LoadFailure>),
@@ -62,9 +71,12 @@ pub(crate) enum ErrandText {
     Embed(Vec<String>),
     Inspect(SourceText),
     Load(SourceText),
+    LoadGenome(GenomeSource<FileText>),
     LoadOwn,
+    ListGenomes,
     ListKept,
     Remove(ModelId),
+    RemoveGenome(ModelId),
 }
 
 /// A model source as text.
@@ -104,9 +116,16 @@ impl Errand {
                 let (text, blobs) = source_text(source.as_ref());
                 (ErrandText::Load(text), blobs)
             }
+            Self::LoadGenome(source) => {
+                let mut blobs = Vec::new();
+                let text = source.map(|file| file_text(file, &mut blobs));
+                (ErrandText::LoadGenome(text), blobs)
+            }
             Self::LoadOwn => (ErrandText::LoadOwn, Vec::new()),
+            Self::ListGenomes => (ErrandText::ListGenomes, Vec::new()),
             Self::ListKept => (ErrandText::ListKept, Vec::new()),
             Self::Remove(id) => (ErrandText::Remove(*id), Vec::new()),
+            Self::RemoveGenome(id) => (ErrandText::RemoveGenome(*id), Vec::new()),
         }
     }
 
@@ -116,7 +135,10 @@ impl Errand {
             Self::Embed(_) => Reply::Embedded(Err(failure)),
             Self::Inspect(_) => Reply::Inspected(Err(failure)),
             Self::Load(_) | Self::LoadOwn => Reply::Loaded(Err(failure)),
+            Self::ListGenomes => Reply::Genomes(Err(failure)),
+            Self::LoadGenome(_) => Reply::GenomeLoaded(Err(failure)),
             Self::Remove(_) => Reply::Removed(Err(failure)),
+            Self::RemoveGenome(_) => Reply::GenomeRemoved(Err(failure)),
             Self::ListKept => Reply::Kept(KeptModels {
                 trouble: Some(failure.to_string()),
                 ..KeptModels::default()
@@ -126,14 +148,27 @@ impl Errand {
 }
 
 impl ErrandText {
-    pub(crate) fn into_errand(self, blobs: Vec<Blob>) -> Errand {
-        match self {
+    /// None where a file is missing beside it.
+    pub(crate) fn into_errand(self, blobs: Vec<Blob>) -> Option<Errand> {
+        Some(match self {
             Self::Embed(texts) => Errand::Embed(texts),
             Self::Inspect(source) => Errand::Inspect(source.into_source(blobs)),
             Self::Load(source) => Errand::Load(source.into_source(blobs)),
+            Self::LoadGenome(source) => Errand::LoadGenome(genome_source(&source, blobs)?),
             Self::LoadOwn => Errand::LoadOwn,
+            Self::ListGenomes => Errand::ListGenomes,
             Self::ListKept => Errand::ListKept,
             Self::Remove(id) => Errand::Remove(id),
+            Self::RemoveGenome(id) => Errand::RemoveGenome(id),
+        })
+    }
+}
+
+impl FileText {
+    fn into_file(self, blobs: &mut impl Iterator<Item = Blob>) -> Option<FileSource> {
+        match self {
+            Self::Blob => blobs.next().map(FileSource::Blob),
+            Self::Url { url, sha256 } => Some(FileSource::Url { url, sha256 }),
         }
     }
 }
@@ -146,10 +181,7 @@ impl SourceText {
             Self::Default => None,
             Self::Named(text) => Some(ModelSource::from_text(&text)),
             Self::Files(files) => {
-                let file = |file| match file {
-                    FileText::Blob => blobs.next().map(FileSource::Blob),
-                    FileText::Url { url, sha256 } => Some(FileSource::Url { url, sha256 }),
-                };
+                let file = |file: FileText| file.into_file(&mut blobs);
                 // One that is missing leaves fewer files than the model needs, which is told then.
                 Some(ModelSource::Files(
                     files.into_iter().filter_map(file).collect(),
@@ -165,18 +197,33 @@ fn source_text(source: Option<&ModelSource>) -> (SourceText, Vec<Blob>) {
         None => SourceText::Default,
         Some(ModelSource::Catalogue(name)) => SourceText::Named(name.clone()),
         Some(ModelSource::Files(files)) => {
-            let text = |file: &FileSource| match file {
-                FileSource::Blob(blob) => {
-                    blobs.push(blob.clone());
-                    FileText::Blob
-                }
-                FileSource::Url { url, sha256 } => FileText::Url {
-                    url: url.clone(),
-                    sha256: *sha256,
-                },
-            };
-            SourceText::Files(files.iter().map(text).collect())
+            let files = files.iter();
+            SourceText::Files(files.map(|file| file_text(file, &mut blobs)).collect())
         }
     };
     (text, blobs)
+}
+
+fn file_text(file: &FileSource, blobs: &mut Vec<Blob>) -> FileText {
+    match file {
+        FileSource::Blob(blob) => {
+            blobs.push(blob.clone());
+            FileText::Blob
+        }
+        FileSource::Url { url, sha256 } => FileText::Url {
+            url: url.clone(),
+            sha256: *sha256,
+        },
+    }
+}
+
+/// The genome that was meant; none where a file is missing beside the text.
+pub(crate) fn genome_source(
+    text: &GenomeSource<FileText>,
+    blobs: Vec<Blob>,
+) -> Option<GenomeSource<FileSource>> {
+    let mut blobs = blobs.into_iter();
+    let found = text.map(|file| file.clone().into_file(&mut blobs));
+    let all_there = found.files.all().into_iter().all(Option::is_some);
+    all_there.then(|| found.map(|file| file.clone().expect("all were just looked at")))
 }

@@ -11,6 +11,14 @@ pub enum Fault {
     /// The node was closed.
     #[error("the node is closed")]
     Closed,
+    /// A genome could not be taken, listed or removed.
+    #[error("genome {genome:?}: {failure}")]
+    GenomeUnavailable {
+        /// as it was asked for
+        genome: String,
+        /// why
+        failure: LoadFailure,
+    },
     /// The stored identity is no key. It is left as it is.
     #[error(
         "the identity kept in database {store:?} is damaged ({reason}); it was left untouched: \
@@ -57,7 +65,9 @@ impl Fault {
             Self::IdentityDamaged { .. } => "identity_damaged",
             Self::IdentityUnreadable { .. } => "identity_unreadable",
             Self::InvalidOption { .. } => "invalid_option",
-            Self::ModelUnavailable { failure, .. } => failure.code(),
+            Self::GenomeUnavailable { failure, .. } | Self::ModelUnavailable { failure, .. } => {
+                failure.code()
+            }
         }
     }
 }
@@ -104,10 +114,12 @@ impl LoadFailure {
                 LossCause::BackendUnavailable => "backend_unavailable",
                 LossCause::Cancelled => "cancelled",
                 LossCause::EngineFailed => "engine_failed",
+                LossCause::InvalidGenome => "invalid_genome",
                 LossCause::InvalidModel => "invalid_model",
                 LossCause::InvalidRequest => "invalid_request",
                 LossCause::ModelUnreachable => "model_unreachable",
                 LossCause::OutOfMemory => "out_of_memory",
+                LossCause::UnknownGenome => "unknown_genome",
             },
         }
     }

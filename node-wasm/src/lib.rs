@@ -32,7 +32,10 @@ mod log;
 mod net;
 mod part_names;
 mod pending;
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker uses the rest"))]
 mod store;
+#[cfg(test)]
+mod store_tests;
 mod tabs;
 mod web_lock;
 
@@ -41,8 +44,8 @@ mod worker {
     pub(crate) mod messages;
 }
 
-pub use engine_link::{Inspection, KeptModel};
+pub use engine_link::{Genome, Inspection, KeptModel};
 pub use errand::KeptModels;
 pub use fault::Fault;
 pub use node::{Node, Role};
-pub use options::{BackendChoice, FileSource, ModelSource, NodeOptions};
+pub use options::{BackendChoice, FileSource, GenomeFiles, GenomeSource, ModelSource, NodeOptions};

@@ -1,5 +1,7 @@
 //! The node as a page holds it: commands in, events and snapshots out, whichever tab runs it.
 
+mod genomes;
+
 use crate::browser::{PageEvent, PageListener};
 use crate::clock::Clock;
 use crate::driver::Driver;
@@ -260,12 +262,7 @@ impl Node {
     /// # Cancel safety
     /// Dropping the future stops the computing.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Embeddings, Fault> {
-        if self
-            .snapshot()
-            .is_none_or(|snapshot| snapshot.model.is_none())
-        {
-            self.load_own_model().await?;
-        }
+        self.need_model().await?;
         let Reply::Embedded(embedded) = self.errand(Errand::Embed(texts)).await? else {
             return Err(Fault::Closed);
         };
@@ -273,7 +270,12 @@ impl Node {
         embedded.map_err(|failure| Fault::ModelUnavailable { model, failure })
     }
 
-    async fn load_own_model(&self) -> Result<(), Fault> {
+    /// Loads the node's own model where none is loaded.
+    async fn need_model(&self) -> Result<(), Fault> {
+        let snapshot = self.snapshot();
+        if snapshot.is_some_and(|snapshot| snapshot.model.is_some()) {
+            return Ok(());
+        }
         let Reply::Loaded(loaded) = self.errand(Errand::LoadOwn).await? else {
             return Err(Fault::Closed);
         };

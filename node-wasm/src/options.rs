@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::limits::MAX_TEXT_BYTES;
 
-pub use crate::engine_link::BackendChoice;
+pub use crate::engine_link::{BackendChoice, GenomeFiles, GenomeSource};
 
 /// count; a node keeps a connection and a reservation with each of its relays.
 pub const MAX_RELAYS: usize = 8;

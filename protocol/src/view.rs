@@ -284,6 +284,16 @@ pub enum Route {
     PeerId(NodeId),
 }
 
+/// What happened to a genome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GenomeChange {
+    /// answers can wear it
+    Loaded,
+    /// it is gone
+    Removed,
+}
+
 /// What happens in the node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
@@ -306,6 +316,15 @@ pub enum Event {
         /// whether it was computed to the end
         completed: bool,
     },
+    /// a genome came or went
+    Genome {
+        /// SHA-256 of its files
+        id: ModelId,
+        /// for people
+        name: String,
+        /// which of the two
+        change: GenomeChange,
+    },
     /// a line of the log
     Log(LogLine),
     /// a peer broke the protocol
@@ -319,7 +338,7 @@ pub enum Event {
     Changed,
     /// the model is on its way
     Progress {
-        /// what is being done: `download`, `verify`, `upload`, `probe`
+        /// what is being done: `download`, `genome`, `probe`, `read`
         stage: String,
         /// bytes so far
         loaded: u64,

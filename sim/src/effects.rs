@@ -83,7 +83,8 @@ impl World {
             }
             Event::Misbehaviour { peer_id, what } => peer.misbehaviours.push((peer_id, what)),
             Event::Changed | Event::Log(_) => {}
-            other @ (Event::Contribution { .. } | Event::Progress { .. }) => {
+            other
+            @ (Event::Contribution { .. } | Event::Genome { .. } | Event::Progress { .. }) => {
                 peer.events.push(other);
             }
         }

@@ -24,6 +24,17 @@ const answer = await node.chat.completions.create({
 });
 const text: string | null = answer.choices[0].message.content;
 const provider: string = answer.thrum.provider;
+const genome = await node.genomes.load("https://a.example/adapter/", {
+  name: "polite", onProgress: ({ loaded }) => console.log(loaded), signal: AbortSignal.timeout(1),
+});
+await node.genomes.load({ config: new Blob([]), weights: new URL("https://a.example/a.safetensors") });
+const dressed = await node.completions.create({
+  prompt: "a", thrum: { genomes: ["polite", { id: genome.id, scale: -0.5 }] },
+});
+const worn: { id: string; name: string; scale: number }[] = dressed.thrum.genomes;
+const fitting: (boolean | null)[] = (await node.genomes.list()).map((one) => one.fits);
+await node.genomes.remove(genome.id);
+node.addEventListener("genome", ({ detail }) => console.log(detail.change === "loaded", detail.name));
 const stream = await node.chat.completions.create({
   messages: [{ role: "user", content: "reverse: starling" }],
   stream: true,
@@ -44,4 +55,4 @@ try {
   if (error instanceof ThrumError) console.log(error.code, error.cause);
 }
 await node.close();
-console.log(id, state, paths, text, provider, bytes, verdict, kept, room, likely);
+console.log(id, state, paths, text, provider, bytes, verdict, kept, room, likely, worn, fitting);

@@ -9,10 +9,12 @@ use std::fs;
 use std::path::PathBuf;
 use thrum_engine::chat::{ChatContext, Message, render};
 use thrum_engine::cpu::CpuModel;
-use thrum_engine::generate::{Generation, GenerationParams, Step};
+use thrum_engine::generate::{Generation, GenerationParams, Step, TokenEvent};
 use thrum_engine::gguf::{GgufReader, ModelHeader, ReadOptions};
 use thrum_engine::model::Model;
+use thrum_engine::pass::AdapterId;
 use thrum_engine::sampler::SamplerParams;
+use thrum_engine::schedule::{Event, Priority, Scheduler};
 use thrum_engine::tokenizer::EncodeOptions;
 use thrum_engine::weights::WeightStore;
 
@@ -52,13 +54,14 @@ fn path(relative: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-struct Cpu {
+/// The default model on the native CPU path.
+pub(crate) struct Cpu {
     header: ModelHeader,
-    model: Model,
+    pub(crate) model: Model,
 }
 
 impl Cpu {
-    fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let file = fs::read(path("../models/thrum-demo.q8_0.gguf")).unwrap();
         let mut reader = GgufReader::new(ReadOptions {
             file_bytes: Some(file.len() as u64),
@@ -78,30 +81,57 @@ impl Cpu {
     }
 
     fn answer(&mut self, text: &str, control: bool, params: GenerationParams) -> String {
+        self.generate(text, control, &[], params).1
+    }
+
+    /// What plain text is answered with adapters on: tokens and text.
+    pub(crate) fn answer_with(
+        &mut self,
+        text: &str,
+        adapters: &[(AdapterId, f32)],
+        params: GenerationParams,
+    ) -> (Vec<TokenEvent>, String) {
+        self.generate(text, false, adapters, params)
+    }
+
+    fn generate(
+        &mut self,
+        text: &str,
+        control: bool,
+        adapters: &[(AdapterId, f32)],
+        params: GenerationParams,
+    ) -> (Vec<TokenEvent>, String) {
         let tokenizer = &self.header.tokenizer;
         let options = EncodeOptions {
             add_bos: true,
             control,
         };
         let prompt = tokenizer.encode(text, options).unwrap();
-        let mut generation = Generation::new(&self.model, tokenizer, &prompt, &[], params).unwrap();
-        loop {
-            if let Step::Finished(_) =
-                pollster::block_on(generation.step(&mut self.model, tokenizer)).unwrap()
-            {
-                let bytes: Vec<u8> = generation
-                    .answer()
-                    .iter()
-                    .flat_map(|id| tokenizer.piece(*id).to_vec())
-                    .collect();
-                generation.release(&mut self.model);
-                return String::from_utf8_lossy(&bytes).into_owned();
+        let generation = Generation::new(&self.model, tokenizer, &prompt, &[], params).unwrap();
+        let mut scheduler = Scheduler::new(1, true);
+        let job = scheduler.submit(generation, Priority::Local, adapters.to_vec());
+        job.unwrap();
+        let mut tokens = Vec::new();
+        while scheduler.has_work() {
+            let events = pollster::block_on(scheduler.step(&mut self.model, tokenizer)).unwrap();
+            for event in events {
+                if let Event::Step(_, Step::Token(token)) = event {
+                    tokens.push(token);
+                }
             }
         }
+        scheduler.forget_prefixes(&mut self.model);
+        let bytes: Vec<u8> = tokens.iter().flat_map(|it| it.bytes.clone()).collect();
+        (tokens, String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
-fn params(max_tokens: usize, temperature: f32, seed: u64, ignore_eos: bool) -> GenerationParams {
+pub(crate) fn params(
+    max_tokens: usize,
+    temperature: f32,
+    seed: u64,
+    ignore_eos: bool,
+) -> GenerationParams {
     GenerationParams {
         sampling: SamplerParams {
             temperature,

@@ -6,4 +6,5 @@
 
 mod answers;
 mod catalogue;
+mod genomes;
 mod tidy;

@@ -2,7 +2,7 @@
 
 use thrum_protocol::id::NodeId;
 use thrum_protocol::limits::{MAX_CHAT_MESSAGES, MAX_NEW_TOKENS, MAX_PROMPT_BYTES};
-use thrum_protocol::sampling::Sampling;
+use thrum_protocol::sampling::{GenomeUse, Sampling};
 use thrum_protocol::task::{ChatMessage, PromptInput, Role};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskRequest, Route};
@@ -53,7 +53,8 @@ pub enum Unfit {
     },
 }
 
-/// Builds the request for a typed prompt.
+/// Builds the request for a typed prompt. One that wears genomes is answered here: only this node
+/// has them.
 ///
 /// # Errors
 /// [`Unfit`] where it cannot be sent as it is.
@@ -62,6 +63,7 @@ pub fn request(
     typed: &str,
     history: Vec<ChatMessage>,
     options: &Options,
+    genomes: Vec<GenomeUse>,
 ) -> Result<AskRequest, Unfit> {
     let typed = typed.trim_end();
     if typed.trim().is_empty() {
@@ -81,6 +83,10 @@ pub fn request(
         role: Role::User,
         content: typed.to_owned(),
     });
+    let route = match genomes.is_empty() {
+        true => options.route,
+        false => Route::Local,
+    };
     Ok(AskRequest {
         ask,
         model: None,
@@ -89,11 +95,12 @@ pub fn request(
         sampling: Sampling {
             temperature_milli: options.temperature_milli.min(MAX_TEMPERATURE_MILLI),
             seed: options.seed,
+            genomes,
             ..Sampling::GREEDY
         },
         stop: Vec::new(),
         deadline_millis: DEADLINE,
-        route: options.route,
+        route,
     })
 }
 
@@ -158,13 +165,14 @@ mod tests {
     #[test]
     fn only_the_typed_message_is_sent_unless_context_is_kept() {
         let history = vec![message(Role::User, "cat"), message(Role::Assistant, "tac")];
-        let alone = request(1, "dog\n", history.clone(), &Options::default()).expect("fits");
+        let alone =
+            request(1, "dog\n", history.clone(), &Options::default(), Vec::new()).expect("fits");
         assert_eq!(sent(alone), ["dog"]);
         let options = Options {
             keep_context: true,
             ..Options::default()
         };
-        let with = request(1, "dog", history, &options).expect("fits");
+        let with = request(1, "dog", history, &options, Vec::new()).expect("fits");
         assert_eq!(sent(with), ["cat", "tac", "dog"]);
     }
 
@@ -180,7 +188,7 @@ mod tests {
             temperature_milli: u32::MAX,
             ..Options::default()
         };
-        let request = request(1, &long, history, &options).expect("fits");
+        let request = request(1, &long, history, &options, Vec::new()).expect("fits");
         assert_eq!(request.max_new_tokens, MAX_NEW_TOKENS);
         assert!(request.input.text_bytes() <= MAX_PROMPT_BYTES);
         let parts = sent(request);
@@ -197,17 +205,20 @@ mod tests {
             keep_context: true,
             ..Options::default()
         };
-        let request = request(1, "c", history, &options).expect("fits");
+        let request = request(1, "c", history, &options, Vec::new()).expect("fits");
         assert!(sent(request).len() <= MAX_CHAT_MESSAGES);
     }
 
     #[test]
     fn nothing_and_too_much_are_not_sent() {
         let options = Options::default();
-        assert_eq!(request(1, " \n ", Vec::new(), &options), Err(Unfit::Empty));
+        assert_eq!(
+            request(1, " \n ", Vec::new(), &options, Vec::new()),
+            Err(Unfit::Empty)
+        );
         let typed = "x".repeat(MAX_PROMPT_BYTES + 1);
         assert_eq!(
-            request(1, &typed, Vec::new(), &options),
+            request(1, &typed, Vec::new(), &options, Vec::new()),
             Err(Unfit::TooLong {
                 got_bytes: MAX_PROMPT_BYTES + 1
             })

@@ -7,9 +7,12 @@ use std::rc::Rc;
 
 use futures::StreamExt;
 use gloo_timers::callback::Timeout;
-use thrum_node_wasm::{FileSource, KeptModel, ModelSource, Node, NodeOptions};
+use thrum_node_wasm::{
+    FileSource, GenomeFiles, GenomeSource, KeptModel, ModelSource, Node, NodeOptions,
+};
 use thrum_protocol::id::ModelId;
 use thrum_protocol::view::{Command, Event, LogLine, Snapshot};
+use thrum_ui::genomes::Genome;
 use thrum_ui::log::MAX_LINES;
 use thrum_ui::models::{Inspected, Kept, Storage};
 use thrum_ui::state::{Action, Role};
@@ -78,6 +81,10 @@ struct Batch {
     lines: Vec<LogLine>,
     progress: Option<Action>,
     changed: bool,
+    /// genomes came or went, or another model is to wear them
+    genomes: bool,
+    /// the model in the engine
+    model: Option<ModelId>,
     /// when the last picture was taken, in ms since 1970
     shown_at: f64,
     timer: Option<Due>,
@@ -181,16 +188,83 @@ impl Bridge {
         removed.map_err(|fault| fault.to_string())
     }
 
+    /// Has the genome in these files: one of GGUF, or the two that PEFT saves. Dropping the future
+    /// stops it.
+    ///
+    /// # Errors
+    /// A sentence for people where it cannot be worn.
+    pub(crate) async fn load_genome(&self, files: &[File]) -> Result<(), String> {
+        let loaded = self.node.load_genome(genome_source(files)?).await;
+        loaded.map(drop).map_err(|fault| fault.to_string())
+    }
+
+    /// Is rid of a genome.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub(crate) async fn remove_genome(&self, id: ModelId) -> Result<(), String> {
+        let removed = self.node.remove_genome(id).await;
+        removed.map_err(|fault| fault.to_string())
+    }
+
     /// Leaves the peers and frees the worker.
     pub(crate) async fn close(&self) {
         self.node.close().await;
     }
 }
 
+/// The genome in files that a person chose together, in whichever order.
+fn genome_source(files: &[File]) -> Result<GenomeSource<FileSource>, String> {
+    let blob = |file: &File| FileSource::Blob(file.clone().into());
+    let ending = |ending: &str| files.iter().find(|file| file.name().ends_with(ending));
+    let (files, place) = match (files, ending(".json"), ending(".safetensors")) {
+        ([one], None, None) => {
+            let name = one.name();
+            let place = name.strip_suffix(".gguf").unwrap_or(&name).to_owned();
+            (GenomeFiles::Gguf(blob(one)), Some(place))
+        }
+        ([_, _], Some(config), Some(weights)) => {
+            let (config, weights) = (blob(config), blob(weights));
+            (GenomeFiles::Peft { config, weights }, None)
+        }
+        _ => {
+            let why = "A genome is one .gguf file, or adapter_config.json and \
+                       adapter_model.safetensors chosen together.";
+            return Err(why.to_owned());
+        }
+    };
+    Ok(GenomeSource {
+        name: None,
+        sha256: None,
+        place,
+        files,
+    })
+}
+
+/// Every genome of the node; none where it is closed.
+async fn genomes(node: &Node) -> Vec<Genome> {
+    let told = node.genomes().await.unwrap_or_default();
+    let genome = |genome: thrum_node_wasm::Genome| Genome {
+        id: genome.id,
+        name: genome.name,
+        rank: genome.rank,
+        targets: genome.targets.len(),
+        bytes: genome.bytes,
+        base: genome.base,
+        fits: genome.fits,
+        reason: genome.reason,
+        kept: genome.kept,
+    };
+    told.into_iter().map(genome).collect()
+}
+
 async fn pump(node: Rc<Node>, sink: Callback<Action>) {
     let mut events = node.subscribe();
     let batch = SharedBatch::default();
-    batch.borrow_mut().changed = true;
+    {
+        let mut batch = batch.borrow_mut();
+        (batch.changed, batch.genomes) = (true, true);
+    }
     schedule(&node, &batch, &sink, 0);
     while let Some(event) = events.next().await {
         match event {
@@ -206,6 +280,9 @@ async fn pump(node: Rc<Node>, sink: Callback<Action>) {
                 }
                 batch.lines.push(line);
             }
+            Event::Genome { .. } => batch.borrow_mut().genomes = true,
+            // A genome is small, and its panel says that it is on its way.
+            Event::Progress { stage, .. } if stage == "genome" => continue,
             Event::Progress {
                 stage,
                 loaded,
@@ -246,7 +323,7 @@ fn schedule(node: &Rc<Node>, batch: &SharedBatch, sink: &Callback<Action>, delay
 }
 
 fn show(node: &Rc<Node>, batch: &SharedBatch, sink: &Callback<Action>) {
-    let (lines, progress, changed) = {
+    let (lines, progress, changed, came) = {
         let mut batch = batch.borrow_mut();
         batch.timer = None;
         batch.shown_at = js_sys::Date::now();
@@ -254,6 +331,7 @@ fn show(node: &Rc<Node>, batch: &SharedBatch, sink: &Callback<Action>) {
             std::mem::take(&mut batch.lines),
             batch.progress.take(),
             std::mem::take(&mut batch.changed),
+            std::mem::take(&mut batch.genomes),
         )
     };
     if !lines.is_empty() {
@@ -262,10 +340,14 @@ fn show(node: &Rc<Node>, batch: &SharedBatch, sink: &Callback<Action>) {
     if let Some(progress) = progress {
         sink.emit(progress);
     }
-    if !changed {
-        return;
+    let snapshot = node.snapshot().filter(|_| changed);
+    if came | is_another_model(batch, snapshot.as_ref()) {
+        let (node, sink) = (Rc::clone(node), sink.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            sink.emit(Action::Genomes(Rc::new(genomes(&node).await)));
+        });
     }
-    let Some(snapshot) = node.snapshot() else {
+    let Some(snapshot) = snapshot else {
         return;
     };
     let counts_down = is_counting_down(&snapshot);
@@ -281,6 +363,15 @@ fn show(node: &Rc<Node>, batch: &SharedBatch, sink: &Callback<Action>) {
         batch.borrow_mut().changed = true;
         schedule(node, batch, sink, COUNTDOWN_MILLIS);
     }
+}
+
+/// Whether another model is loaded than when this was asked last.
+fn is_another_model(batch: &SharedBatch, snapshot: Option<&Snapshot>) -> bool {
+    let Some(snapshot) = snapshot else {
+        return false;
+    };
+    let model = snapshot.model.as_ref().map(|model| model.id);
+    std::mem::replace(&mut batch.borrow_mut().model, model) != model
 }
 
 fn is_counting_down(snapshot: &Snapshot) -> bool {

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod choice;
 pub mod conversation;
 pub mod format;
+pub mod genomes;
 pub mod log;
 pub mod models;
 pub mod peers;

@@ -12,6 +12,7 @@ use thrum_protocol::view::{AskErrorCode, AskUpdate, LogLine, Snapshot, State};
 
 use crate::catalogue::Catalogue;
 use crate::conversation::Conversation;
+use crate::genomes::{Genome, Worn};
 use crate::log::Log;
 use crate::models::{Busy, Inspected, Storage};
 
@@ -38,6 +39,12 @@ pub struct App {
     pub inspected: Option<Rc<Inspected>>,
     /// what the browser keeps, once that is known
     pub storage: Option<Rc<Storage>>,
+    /// the genomes of the node, once they are known
+    pub genomes: Option<Rc<Vec<Genome>>>,
+    /// what the next answer wears
+    pub worn: Worn,
+    /// how far a genome is that is to be had
+    pub taking: Taking,
     /// what went wrong outside the node, until the next action of that kind
     pub notice: Option<String>,
 }
@@ -77,6 +84,18 @@ pub struct Progress {
     pub total: Option<u64>,
     /// the model that was loaded when this began
     before: Option<ModelId>,
+}
+
+/// How far a genome is that is to be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Taking {
+    /// it was refused, and why
+    Refused(String),
+    /// nothing is to be had
+    #[default]
+    Rest,
+    /// on its way
+    Waiting,
 }
 
 /// Something fetched from the relay.
@@ -120,6 +139,8 @@ pub enum Action {
     Closed,
     /// the node could not be started
     Failed(String),
+    /// the genomes of the node
+    Genomes(Rc<Vec<Genome>>),
     /// lines of the log
     Logged(Vec<LogLine>),
     /// begin a new conversation
@@ -151,6 +172,10 @@ pub enum Action {
         /// its number
         ask: u64,
     },
+    /// a genome is to be had, or no longer
+    Taking(Taking),
+    /// the next answer wears something else
+    Wear(Worn),
 }
 
 impl App {
@@ -167,6 +192,10 @@ impl App {
             Action::Catalogue(Err(why)) => self.catalogue = Fetched::Failed(why),
             Action::Closed => self.close(Life::Asking),
             Action::Failed(why) => self.close(Life::Failed(why)),
+            Action::Genomes(genomes) => {
+                self.worn.keep_wearable(&genomes);
+                self.genomes = Some(genomes);
+            }
             Action::Logged(lines) => {
                 let log = Rc::make_mut(&mut self.log);
                 lines.into_iter().for_each(|line| log.push(line));
@@ -185,6 +214,8 @@ impl App {
             }
             Action::Started => self.life = Life::Running,
             Action::Stopped { ask } => self.conversation.stop(ask),
+            Action::Taking(taking) => self.taking = taking,
+            Action::Wear(worn) => self.worn = worn,
         }
         self
     }

@@ -30,8 +30,9 @@ impl Driver {
                 ticket,
                 errand,
             } => {
-                let errand = errand.into_errand(heard.blobs);
-                self.run_errand(errand, Waiter::Tab(from, ticket));
+                if let Some(errand) = errand.into_errand(heard.blobs) {
+                    self.run_errand(errand, Waiter::Tab(from, ticket));
+                }
             }
             TabMessage::StopErrand { from, ticket } => self.stop_errand(Some(from), ticket),
             TabMessage::WantSnapshot {} => self.say_snapshot(),
@@ -87,6 +88,7 @@ impl Driver {
             Event::Log(_) => {}
             Event::Changed
             | Event::Contribution { .. }
+            | Event::Genome { .. }
             | Event::Misbehaviour { .. }
             | Event::Progress { .. } => self.emit(&event),
         }

@@ -1,15 +1,19 @@
-//! Models that somebody wants loaded, inspected or listed, and the one that the machine asks for.
+//! Models and genomes that somebody wants loaded, inspected, listed or removed, and the model that
+//! the machine asks for.
 
 use super::{Done, Driver};
 use crate::catalogue;
-use crate::engine_link::{EngineEvent, LossCause, ResolvedSource};
+use crate::engine_link::{
+    EngineEvent, Genome, LossCause, ResolvedFile, ResolvedSource, Trouble, UrlFile,
+};
 use crate::errand::{Errand, KeptModels, Reply, ReplySender};
 use crate::fault::LoadFailure;
-use crate::options::ModelSource;
+use crate::options::{FileSource, ModelSource};
 use crate::tabs::{TabId, TabMessage};
 use std::collections::BTreeMap;
 use thrum_hive::io::Input;
 use thrum_protocol::id::ModelId;
+use thrum_protocol::view::{Event, GenomeChange};
 
 /// count; errands under way for all tabs. A person starts one or two.
 const MAX_OPEN: usize = 64;
@@ -43,7 +47,7 @@ impl Driver {
     pub(super) fn run_errand(&mut self, errand: Errand, waiter: Waiter) {
         if self.errands.open.len() >= MAX_OPEN {
             let cause = LossCause::EngineFailed;
-            let reason = "too many requests about models are under way".to_owned();
+            let reason = "too many requests about models and genomes are under way".to_owned();
             let reply = errand.failed(LoadFailure::Engine { cause, reason });
             return self.reply(waiter, reply);
         }
@@ -60,7 +64,17 @@ impl Driver {
                 }
             }
             Errand::Inspect(source) | Errand::Load(source) => self.resolve(number, source.clone()),
+            Errand::LoadGenome(source) => {
+                if let Ok(engine) = &self.engine {
+                    engine.load_genome(number, &source.map(resolved_file));
+                }
+            }
             Errand::LoadOwn => self.resolve(number, self.model.clone()),
+            Errand::ListGenomes => {
+                if let Ok(engine) = &self.engine {
+                    engine.list_genomes(number);
+                }
+            }
             Errand::ListKept => {
                 if let Ok(engine) = &self.engine {
                     engine.list_kept(number);
@@ -69,6 +83,11 @@ impl Driver {
             Errand::Remove(id) => {
                 if let Ok(engine) = &self.engine {
                     engine.forget(*id);
+                }
+            }
+            Errand::RemoveGenome(id) => {
+                if let Ok(engine) = &self.engine {
+                    engine.remove_genome(number, *id);
                 }
             }
         }
@@ -126,7 +145,15 @@ impl Driver {
             (Errand::Embed(_), Ok(engine)) => engine.stop_embed(number),
             (Errand::Load(_) | Errand::LoadOwn, Ok(engine)) => engine.stop_load(number),
             (Errand::Inspect(_), Ok(engine)) => engine.stop_inspect(number),
-            (Errand::ListKept | Errand::Remove(_), _) | (_, Err(_)) => {}
+            (Errand::LoadGenome(_), Ok(engine)) => engine.stop_genome(number),
+            (
+                Errand::ListGenomes
+                | Errand::ListKept
+                | Errand::Remove(_)
+                | Errand::RemoveGenome(_),
+                _,
+            )
+            | (_, Err(_)) => {}
         }
         let cause = LossCause::Cancelled;
         let reason = "it was stopped".to_owned();
@@ -200,6 +227,30 @@ impl Driver {
         self.errand_done(number, Reply::Kept(kept));
     }
 
+    /// A genome can be worn, or why not.
+    pub(super) fn genome_loaded(&mut self, number: u64, result: Result<Box<Genome>, Trouble>) {
+        if let Ok(genome) = &result {
+            self.emit_genome(genome, GenomeChange::Loaded);
+        }
+        let result = result.map_err(LoadFailure::from);
+        self.errand_done(number, Reply::GenomeLoaded(result));
+    }
+
+    /// A genome is gone, or why not.
+    pub(super) fn genome_removed(&mut self, number: u64, result: Result<Box<Genome>, Trouble>) {
+        if let Ok(genome) = &result {
+            self.emit_genome(genome, GenomeChange::Removed);
+        }
+        let result = result.map(drop).map_err(LoadFailure::from);
+        self.errand_done(number, Reply::GenomeRemoved(result));
+    }
+
+    fn emit_genome(&self, genome: &Genome, change: GenomeChange) {
+        let Genome { id, name, .. } = genome;
+        let (id, name) = (*id, name.clone());
+        self.emit(&Event::Genome { id, name, change });
+    }
+
     fn reply(&self, waiter: Waiter, reply: Reply) {
         match waiter {
             // Whoever asked may have stopped waiting.
@@ -217,5 +268,17 @@ impl Driver {
         for number in numbers {
             self.errand_done(number, Reply::Removed(Ok(())));
         }
+    }
+}
+
+/// A file of a genome; there is no catalogue to look it up in.
+fn resolved_file(file: &FileSource) -> ResolvedFile {
+    match file {
+        FileSource::Blob(blob) => ResolvedFile::Blob(blob.clone()),
+        FileSource::Url { url, sha256 } => ResolvedFile::Url(UrlFile {
+            url: url.clone(),
+            sha256: *sha256,
+            bytes: None,
+        }),
     }
 }

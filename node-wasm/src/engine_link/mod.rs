@@ -9,8 +9,8 @@ mod script;
 mod wire;
 
 pub use crate::worker::messages::{
-    BackendChoice, Embeddings, EngineEvent, Inspection, KeptModel, LossCause, Stage, Trouble,
-    UrlFile,
+    BackendChoice, Embeddings, EngineEvent, Genome, GenomeFiles, GenomeSource, Inspection,
+    KeptModel, LossCause, Stage, Trouble, UrlFile,
 };
 
 use crate::worker::messages::{LoadSource, Order, SourceFile};
@@ -56,17 +56,8 @@ impl ResolvedSource {
     #[must_use]
     pub fn files(name: &str, files: Vec<ResolvedFile>) -> Self {
         let mut blobs = Vec::new();
-        let file = |file| match file {
-            ResolvedFile::Blob(blob) => {
-                blobs.push(blob);
-                SourceFile::Blob
-            }
-            ResolvedFile::Url(file) => SourceFile::Url(UrlFile {
-                url: script::absolute(&file.url),
-                ..file
-            }),
-        };
-        let files = files.into_iter().map(file).collect();
+        let files = files.into_iter();
+        let files = files.map(|file| source_file(file, &mut blobs)).collect();
         let name = name.to_owned();
         Self {
             source: LoadSource::Files { name, files },
@@ -81,6 +72,20 @@ impl ResolvedSource {
             source: LoadSource::Kept { id },
             blobs: Vec::new(),
         }
+    }
+}
+
+/// A file as the worker is told of it; what is at hand goes to `blobs`.
+fn source_file(file: ResolvedFile, blobs: &mut Vec<Blob>) -> SourceFile {
+    match file {
+        ResolvedFile::Blob(blob) => {
+            blobs.push(blob);
+            SourceFile::Blob
+        }
+        ResolvedFile::Url(file) => SourceFile::Url(UrlFile {
+            url: script::absolute(&file.url),
+            ..file
+        }),
     }
 }
 
@@ -152,6 +157,37 @@ impl EngineLink {
     /// Stops embedding; no event follows.
     pub fn stop_embed(&self, embedding: u64) {
         self.wire.send(Order::StopEmbed { embedding }, Vec::new());
+    }
+
+    /// Keeps genomes in the database of the node of this name; also in workers started later.
+    pub fn keep_genomes(&self, store: &str) {
+        self.wire.keep_genomes(store);
+    }
+
+    /// Takes a genome for the loaded model, and keeps it; [`EngineEvent::GenomeLoaded`] follows.
+    pub fn load_genome(&self, load: u64, source: &GenomeSource<ResolvedFile>) {
+        let mut blobs = Vec::new();
+        let source = source.map(|file| source_file(file.clone(), &mut blobs));
+        self.wire.revive();
+        self.wire.send(Order::LoadGenome { load, source }, blobs);
+    }
+
+    /// Stops taking a genome; no event follows unless it is in the engine already.
+    pub fn stop_genome(&self, load: u64) {
+        self.wire.send(Order::StopGenome { load }, Vec::new());
+    }
+
+    /// Says which genomes there are; [`EngineEvent::Genomes`] follows.
+    pub fn list_genomes(&self, list: u64) {
+        self.wire.revive();
+        self.wire.send(Order::ListGenomes { list }, Vec::new());
+    }
+
+    /// Forgets a genome; [`EngineEvent::GenomeRemoved`] follows.
+    pub fn remove_genome(&self, removal: u64, genome: ModelId) {
+        self.wire.revive();
+        let order = Order::RemoveGenome { removal, genome };
+        self.wire.send(order, Vec::new());
     }
 
     /// Says what the browser keeps; [`EngineEvent::Kept`] follows.

@@ -44,6 +44,8 @@ struct State {
     wake_after: Option<Millis>,
     /// of the time, for others; none where nobody said
     share: Option<u32>,
+    /// whose genomes; none where nobody said
+    genomes: Option<String>,
 }
 
 struct Running {
@@ -77,6 +79,7 @@ impl Wire {
                 number: 0,
                 wake_after: None,
                 share: None,
+                genomes: None,
             }),
             on_event: RefCell::new(Some(Box::new(on_event))),
             later: RefCell::default(),
@@ -116,6 +119,13 @@ impl Wire {
         self.shared.send(Order::Share { percent }, Vec::new());
     }
 
+    /// As [`Wire::send`], and every later worker gets it first.
+    pub(super) fn keep_genomes(&self, store: &str) {
+        let store = store.to_owned();
+        self.shared.state.borrow_mut().genomes = Some(store.clone());
+        self.shared.send(Order::KeepGenomes { store }, Vec::new());
+    }
+
     pub(super) fn terminate(&self) {
         let running = self.shared.state.borrow_mut().running.take();
         drop(running);
@@ -147,11 +157,14 @@ impl Shared {
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
         worker.set_onmessageerror(Some(on_message_error.as_ref().unchecked_ref()));
-        // A timer and a share outlive the worker that kept them.
+        // What was said once for all outlives the worker that was told.
+        let genomes = state.genomes.clone();
+        let genomes = genomes.map(|store| Order::KeepGenomes { store });
         let timer = state.wake_after.map(|delay| Order::WakeAfter { delay });
         let share = state.share.map(|percent| Order::Share { percent });
-        let kept = timer
+        let kept = genomes
             .into_iter()
+            .chain(timer)
             .chain(share)
             .map(|order| (order, Vec::new()));
         state.running = Some(Running {
@@ -321,17 +334,23 @@ fn refusal(order: &Order, why: &str) -> Option<EngineEvent> {
         }),
         Order::Inspect { inspection, .. } => Some(EngineEvent::Inspected {
             inspection: *inspection,
-            result: Err(Trouble {
-                cause: LossCause::EngineFailed,
-                reason: why.to_owned(),
-            }),
+            result: Err(failed(why)),
         }),
         Order::Embed { embedding, .. } => Some(EngineEvent::Embedded {
             embedding: *embedding,
-            result: Err(Trouble {
-                cause: LossCause::EngineFailed,
-                reason: why.to_owned(),
-            }),
+            result: Err(failed(why)),
+        }),
+        Order::ListGenomes { list } => Some(EngineEvent::Genomes {
+            list: *list,
+            genomes: Err(why.to_owned()),
+        }),
+        Order::LoadGenome { load, .. } => Some(EngineEvent::GenomeLoaded {
+            load: *load,
+            result: Err(failed(why)),
+        }),
+        Order::RemoveGenome { removal, .. } => Some(EngineEvent::GenomeRemoved {
+            removal: *removal,
+            result: Err(failed(why)),
         }),
         Order::List { list } => Some(EngineEvent::Kept {
             list: *list,
@@ -342,10 +361,19 @@ fn refusal(order: &Order, why: &str) -> Option<EngineEvent> {
         Order::Forget { model } => Some(EngineEvent::Forgotten { model: *model }),
         Order::Cancel { .. }
         | Order::DestroyDevice
+        | Order::KeepGenomes { .. }
         | Order::Share { .. }
         | Order::StopEmbed { .. }
+        | Order::StopGenome { .. }
         | Order::StopInspect { .. }
         | Order::StopLoad { .. }
         | Order::WakeAfter { .. } => None,
+    }
+}
+
+fn failed(why: &str) -> Trouble {
+    Trouble {
+        cause: LossCause::EngineFailed,
+        reason: why.to_owned(),
     }
 }

@@ -7,7 +7,7 @@
 use super::{Shelf, Store, StoreError};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use js_sys::Uint8Array;
-use rexie::{ObjectStore, Rexie, TransactionMode};
+use rexie::{ObjectStore, Rexie, Transaction, TransactionMode};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// version of what is kept and how; grows when an older build would misread it.
@@ -23,16 +23,19 @@ pub(crate) struct IndexedDb {
 }
 
 impl IndexedDb {
-    /// Opens the database, and makes it where it is missing.
+    /// Opens the database with these shelves, and makes it where it is missing.
     ///
     /// # Errors
     /// [`StoreError`] where it cannot be used.
-    pub(crate) async fn open(name: &str) -> Result<Self, StoreError> {
-        let database = Rexie::builder(name)
+    pub(crate) async fn open(name: &str, shelves: &[Shelf]) -> Result<Self, StoreError> {
+        let schema = Rexie::builder(name)
             .version(1)
-            .add_object_store(ObjectStore::new(SCHEMA_STORE))
-            .add_object_store(ObjectStore::new(store_name(Shelf::Choices)))
-            .add_object_store(ObjectStore::new(store_name(Shelf::Identity)))
+            .add_object_store(ObjectStore::new(SCHEMA_STORE));
+        let stores = shelves
+            .iter()
+            .map(|shelf| ObjectStore::new(store_name(*shelf)));
+        let database = stores
+            .fold(schema, |builder, store| builder.add_object_store(store))
             .build()
             .await
             .map_err(|error| StoreError::Unavailable {
@@ -77,11 +80,35 @@ impl IndexedDb {
             .put(value, Some(&key.into()))
             .await
             .map_err(store_error)?;
-        match transaction.done().await.map_err(store_error)? {
-            result if result.is_committed() => Ok(()),
-            // The only reason to abort a transaction whose request succeeded.
-            _ => Err(StoreError::Full),
-        }
+        committed(transaction).await
+    }
+
+    async fn delete(&self, store: &str, key: &str) -> Result<(), StoreError> {
+        let transaction = self
+            .database
+            .transaction(&[store], TransactionMode::ReadWrite);
+        let transaction = transaction.map_err(store_error)?;
+        let shelf = transaction.store(store).map_err(store_error)?;
+        shelf.delete(key.into()).await.map_err(store_error)?;
+        committed(transaction).await
+    }
+
+    async fn keys_of(&self, store: &str) -> Result<Vec<String>, StoreError> {
+        let transaction = self
+            .database
+            .transaction(&[store], TransactionMode::ReadOnly);
+        let transaction = transaction.map_err(store_error)?;
+        let shelf = transaction.store(store).map_err(store_error)?;
+        let keys = shelf.get_all_keys(None, None).await.map_err(store_error)?;
+        Ok(keys.iter().filter_map(JsValue::as_string).collect())
+    }
+}
+
+async fn committed(transaction: Transaction) -> Result<(), StoreError> {
+    match transaction.done().await.map_err(store_error)? {
+        result if result.is_committed() => Ok(()),
+        // The only reason to abort a transaction whose request succeeded.
+        _ => Err(StoreError::Full),
     }
 }
 
@@ -117,11 +144,24 @@ impl Store for IndexedDb {
         }
         .boxed_local()
     }
+
+    fn remove<'a>(
+        &'a self,
+        shelf: Shelf,
+        key: &'a str,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        self.delete(store_name(shelf), key).boxed_local()
+    }
+
+    fn keys(&self, shelf: Shelf) -> LocalBoxFuture<'_, Result<Vec<String>, StoreError>> {
+        self.keys_of(store_name(shelf)).boxed_local()
+    }
 }
 
 fn store_name(shelf: Shelf) -> &'static str {
     match shelf {
         Shelf::Choices => "choices",
+        Shelf::Genomes => "genomes",
         Shelf::Identity => "identity",
     }
 }

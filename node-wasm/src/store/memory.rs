@@ -39,4 +39,20 @@ impl Store for MemoryStore {
             .insert((shelf, key.to_owned()), value.to_vec());
         ready(Ok(())).boxed_local()
     }
+
+    fn remove<'a>(
+        &'a self,
+        shelf: Shelf,
+        key: &'a str,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        self.forget(shelf, key);
+        ready(Ok(())).boxed_local()
+    }
+
+    fn keys(&self, shelf: Shelf) -> LocalBoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let values = self.values.borrow();
+        let keys = values.keys().filter(|(of, _)| *of == shelf);
+        let keys = keys.map(|(_, key)| key.clone()).collect();
+        ready(Ok(keys)).boxed_local()
+    }
 }

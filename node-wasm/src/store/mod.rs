@@ -1,5 +1,7 @@
-//! What survives a reload: small values by name, in IndexedDB where the browser lets us, in memory
-//! where it does not.
+//! What survives a reload: values of at most 1 MiB by name, in IndexedDB where the browser lets us,
+//! in memory where it does not.
+//!
+//! Compiled into the worker's own module too, which keeps genomes here.
 
 mod indexed_db;
 mod memory;
@@ -15,6 +17,8 @@ use std::rc::Rc;
 pub(crate) enum Shelf {
     /// what the person chose and contributed
     Choices,
+    /// adapters: records, and their files in chunks
+    Genomes,
     /// the secret key
     Identity,
 }
@@ -55,6 +59,16 @@ pub(crate) trait Store {
         key: &'a str,
         value: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<(), StoreError>>;
+
+    /// Forgets a value; one that is not there is no error.
+    fn remove<'a>(
+        &'a self,
+        shelf: Shelf,
+        key: &'a str,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>>;
+
+    /// Every key of a shelf, in order.
+    fn keys(&self, shelf: Shelf) -> LocalBoxFuture<'_, Result<Vec<String>, StoreError>>;
 }
 
 /// The store of a node: the lasting one, and what it could not take in memory beside it.
@@ -67,12 +81,30 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Opens the database `name`, or falls back to memory.
     pub(crate) async fn open(name: &str) -> Self {
-        let lasting = match IndexedDb::open(name).await {
-            Ok(store) => Ok(Rc::new(store) as Rc<dyn Store>),
-            Err(error) => Err(error),
-        };
+        Self::of(IndexedDb::open(name, &[Shelf::Choices, Shelf::Identity]).await)
+    }
+
+    /// Opens the genomes of the node whose database is `name`. They lie in a database of their
+    /// own: page and worker open theirs whenever they like, and neither waits for the other's
+    /// version.
+    pub(crate) async fn open_genomes(name: &str) -> Self {
+        Self::of(IndexedDb::open(&format!("genomes of {name}"), &[Shelf::Genomes]).await)
+    }
+
+    fn of(opened: Result<IndexedDb, StoreError>) -> Self {
+        match opened {
+            Ok(store) => Self {
+                lasting: Ok(Rc::new(store)),
+                memory: Rc::default(),
+            },
+            Err(error) => Self::without(error),
+        }
+    }
+
+    /// One that keeps nothing, because of `error`.
+    pub(crate) fn without(error: StoreError) -> Self {
         Self {
-            lasting,
+            lasting: Err(error),
             memory: Rc::default(),
         }
     }
@@ -116,7 +148,30 @@ impl Keeper {
         }
         kept
     }
-}
 
-#[cfg(test)]
-mod tests;
+    /// Forgets a value, wherever it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it may still be there after a reload.
+    pub(crate) async fn remove(&self, shelf: Shelf, key: &str) -> Result<(), StoreError> {
+        self.memory.forget(shelf, key);
+        match &self.lasting {
+            Ok(lasting) => lasting.remove(shelf, key).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Every key of a shelf, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] where there may be keys that could not be read.
+    pub(crate) async fn keys(&self, shelf: Shelf) -> Result<Vec<String>, StoreError> {
+        let mut keys = self.memory.keys(shelf).await?;
+        if let Ok(lasting) = &self.lasting {
+            keys.extend(lasting.keys(shelf).await?);
+        }
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+}

@@ -141,7 +141,7 @@ impl Answer {
         prompt: &Prompt,
     ) -> Result<(Self, Generation), EngineError> {
         let params = GenerationParams {
-            sampling: sampling(&prompt.sampling)?,
+            sampling: sampling(&prompt.sampling),
             max_tokens: prompt.max_new_tokens as usize,
             stop: prompt.stop.clone(),
             ignore_eos: prompt.sampling.ignore_eos,
@@ -207,20 +207,10 @@ fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-/// What the engine is asked for.
-///
-/// # Errors
-/// [`EngineError::BadParameter`] for what this engine cannot do.
-fn sampling(sampling: &Sampling) -> Result<SamplerParams, EngineError> {
-    if let Some(genome) = sampling.genomes.first() {
-        return Err(EngineError::BadParameter {
-            name: "genomes",
-            value: genome.id.to_string(),
-            expected: "absent: this engine wears none".to_owned(),
-        });
-    }
+/// What the engine is asked for, but for the genomes, which are not the sampler's.
+fn sampling(sampling: &Sampling) -> SamplerParams {
     let bias = |it: &LogitBias| (it.id, it.bias.value());
-    Ok(SamplerParams {
+    SamplerParams {
         temperature: sampling.temperature_milli as f32 / MILLI,
         top_k: sampling.top_k,
         top_p: sampling.top_p_milli as f32 / MILLI,
@@ -233,7 +223,7 @@ fn sampling(sampling: &Sampling) -> Result<SamplerParams, EngineError> {
         seed: sampling.seed,
         // The wire's limit is below 256.
         logprobs: sampling.logprobs.map(|top| top as u8),
-    })
+    }
 }
 
 fn logprob(language: &Language, told: &Logprobs) -> Logprob {

@@ -1,6 +1,8 @@
 //! The answers being given: what the page calls a job is an answer of the engine's scheduler, and
 //! tokens go to the page as often as it draws.
 
+mod wardrobe;
+
 use super::answer::{Answer, End, Language};
 use super::clock::{now_ms, sleep};
 use super::embed::Embedding;
@@ -14,9 +16,11 @@ use thrum_engine::gpu::GpuDevice;
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::{self, Model};
 use thrum_engine::schedule::{Event, JobId, Priority, Scheduler};
+use thrum_protocol::id::ModelId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{Prompt, Token};
 use thrum_protocol::time::Millis;
+use wardrobe::Wardrobe;
 
 /// count; answers given at once. More would make each of them slow.
 const MAX_SESSIONS: usize = 8;
@@ -47,6 +51,7 @@ pub(super) struct Engine {
     scheduler: Scheduler,
     jobs: BTreeMap<JobId, Job>,
     embedding: Embedding,
+    wardrobe: Wardrobe,
 }
 
 /// The model cannot be used any more.
@@ -59,6 +64,8 @@ struct Job {
     /// as the page calls it
     job: u64,
     answer: Answer,
+    /// what it wears
+    genomes: Vec<ModelId>,
     /// tokens that the page has not got
     unsent: Vec<Token>,
     sent_ms: f64,
@@ -96,6 +103,7 @@ impl Engine {
             scheduler: Scheduler::new(max_sessions, true),
             jobs: BTreeMap::new(),
             embedding: Embedding::default(),
+            wardrobe: Wardrobe::default(),
         }
     }
 
@@ -115,7 +123,8 @@ impl Engine {
             return 0;
         }
         let sessions = self.max_sessions as u64;
-        self.memory.weight_bytes + sessions * session_bytes(&self.memory)
+        let genome_bytes = self.model.adapters().used_bytes();
+        self.memory.weight_bytes + genome_bytes + sessions * session_bytes(&self.memory)
     }
 
     /// Whether a job waits or runs.
@@ -131,7 +140,7 @@ impl Engine {
         pacer.rest_ms(now_ms())
     }
 
-    /// Takes a job, or says why not.
+    /// Takes a job whose genomes are here, or says why not.
     pub(super) fn run(
         &mut self,
         job: u64,
@@ -145,7 +154,8 @@ impl Engine {
         };
         let taken =
             Answer::new(&self.model, &self.language, prompt).and_then(|(answer, generation)| {
-                let id = self.scheduler.submit(generation, priority, Vec::new())?;
+                let stack = self.wardrobe.stack(&prompt.sampling.genomes)?;
+                let id = self.scheduler.submit(generation, priority, stack)?;
                 Ok((id, answer))
             });
         match taken {
@@ -153,6 +163,7 @@ impl Engine {
                 let job = Job {
                     job,
                     answer,
+                    genomes: prompt.sampling.genomes.iter().map(|it| it.id).collect(),
                     unsent: Vec::new(),
                     sent_ms: f64::NEG_INFINITY,
                 };
@@ -333,10 +344,13 @@ fn session_bytes(memory: &MemoryEstimate) -> u64 {
 }
 
 fn failed(job: u64, error: &EngineError) -> EngineEvent {
-    let message = error.to_string();
+    failed_with(job, is_of_the_request(error), error.to_string())
+}
+
+fn failed_with(job: u64, invalid_request: bool, message: String) -> EngineEvent {
     EngineEvent::Failed {
         job,
-        invalid_request: is_of_the_request(error),
+        invalid_request,
         message,
     }
 }

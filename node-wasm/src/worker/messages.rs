@@ -4,6 +4,10 @@
 //! Both sides are of one build and trust each other. The worker says [`Report::Up`] first; what is
 //! posted to it earlier is dropped by browsers, so the page keeps its orders until then.
 
+mod genome;
+
+pub use genome::{Genome, GenomeFiles, GenomeSource};
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thrum_protocol::id::ModelId;
@@ -57,8 +61,18 @@ pub(crate) enum Order {
         /// what shall compute
         backend: BackendChoice,
     },
+    /// keep genomes in the database of the node of this name; before any other order
+    KeepGenomes {
+        /// the name
+        store: String,
+    },
     /// say what is kept; `Kept` follows
     List {
+        /// its number
+        list: u64,
+    },
+    /// say which genomes there are; `Genomes` follows
+    ListGenomes {
         /// its number
         list: u64,
     },
@@ -70,6 +84,20 @@ pub(crate) enum Order {
         source: LoadSource,
         /// what shall compute
         backend: BackendChoice,
+    },
+    /// take a genome for the loaded model, and keep it; `GenomeLoaded` follows
+    LoadGenome {
+        /// its number
+        load: u64,
+        /// where it is
+        source: GenomeSource<SourceFile>,
+    },
+    /// forget a genome; `GenomeRemoved` follows
+    RemoveGenome {
+        /// its number
+        removal: u64,
+        /// which
+        genome: ModelId,
     },
     /// answer a prompt; `Done` or `Failed` follows, unless it is cancelled
     Run {
@@ -89,6 +117,11 @@ pub(crate) enum Order {
     StopEmbed {
         /// its number
         embedding: u64,
+    },
+    /// stop taking a genome; no more is said of it unless it is in the engine already
+    StopGenome {
+        /// its number
+        load: u64,
     },
     /// stop an inspection; no more is said of it
     StopInspect {
@@ -276,6 +309,27 @@ pub enum EngineEvent {
         /// which
         model: ModelId,
     },
+    /// a genome can be worn
+    GenomeLoaded {
+        /// number of the order
+        load: u64,
+        /// or why not; all is as it was then
+        result: Result<Box<Genome>, Trouble>,
+    },
+    /// a genome is gone
+    GenomeRemoved {
+        /// number of the order
+        removal: u64,
+        /// or why not
+        result: Result<Box<Genome>, Trouble>,
+    },
+    /// which genomes there are
+    Genomes {
+        /// number of the order
+        list: u64,
+        /// all of them by name, or why it cannot be said
+        genomes: Result<Vec<Genome>, String>,
+    },
     /// what a model is
     Inspected {
         /// number of the order
@@ -356,6 +410,8 @@ pub enum LossCause {
     Cancelled,
     /// the engine, its device or its worker failed
     EngineFailed,
+    /// the adapter is damaged, not the one expected, or for another model
+    InvalidGenome,
     /// the file is damaged, not the one expected, or of a kind that the engine does not know
     InvalidModel,
     /// what was asked for cannot be done by this model, or at all
@@ -364,6 +420,8 @@ pub enum LossCause {
     ModelUnreachable,
     /// there is not enough memory
     OutOfMemory,
+    /// there is no such genome here
+    UnknownGenome,
 }
 
 /// What is being done to a model that is on its way.
@@ -372,6 +430,8 @@ pub enum LossCause {
 pub enum Stage {
     /// bytes come over the network
     Download,
+    /// bytes of a genome come
+    Genome,
     /// the engine's speed is measured
     Probe,
     /// bytes come from a file or from the cache
@@ -382,6 +442,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Download => "download",
+            Self::Genome => "genome",
             Self::Probe => "probe",
             Self::Read => "read",
         })

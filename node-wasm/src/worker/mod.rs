@@ -16,6 +16,7 @@ mod crash;
 mod download;
 mod embed;
 mod error;
+mod genomes;
 mod headers;
 mod inspect;
 mod intake;
@@ -28,6 +29,9 @@ pub mod messages;
 pub(crate) mod pace;
 mod probe;
 mod serve;
+#[path = "../store/mod.rs"]
+#[expect(dead_code, reason = "the page uses the rest")]
+mod store;
 
 pub(crate) use serve::{Surroundings, serve};
 
@@ -101,10 +105,15 @@ fn refuse(order: &Order) {
         | Order::Embed { .. }
         | Order::Forget { .. }
         | Order::Inspect { .. }
+        | Order::KeepGenomes { .. }
         | Order::List { .. }
+        | Order::ListGenomes { .. }
         | Order::Load { .. }
+        | Order::LoadGenome { .. }
+        | Order::RemoveGenome { .. }
         | Order::Share { .. }
         | Order::StopEmbed { .. }
+        | Order::StopGenome { .. }
         | Order::StopInspect { .. }
         | Order::StopLoad { .. }
         | Order::WakeAfter { .. } => log_error(format!("too many orders waiting: {order:?}")),

@@ -7,6 +7,7 @@
 
 use super::clock::{Hop, sleep};
 use super::error::LoadError;
+use super::genomes::{self, Genomes, Wish};
 use super::jobs::{Engine, Lost};
 use super::kept::{Kept, Room};
 use super::load::{LoadRequest, Loaded, Loader};
@@ -62,10 +63,12 @@ pub(crate) async fn serve(
         pacer: Pacer::new(),
         errands: FuturesUnordered::new(),
         inspections: BTreeMap::new(),
+        genomes: Genomes::new(&tell),
     };
     loop {
         match worker.next().await {
             Happening::Errand => {}
+            Happening::Genome(step) => worker.genomes.on(step, &mut worker.engine).await,
             Happening::Loading(stage) => worker.on_loading(stage),
             Happening::Lost(Lost { reason }) => worker.lose(LossCause::EngineFailed, reason),
             Happening::Order(Some(inbound)) => worker.take(inbound),
@@ -89,11 +92,13 @@ struct Worker<'a> {
     errands: FuturesUnordered<LocalBoxFuture<'a, ()>>,
     /// the errands that can be stopped; those that are done are forgotten with the next
     inspections: BTreeMap<u64, AbortHandle>,
+    genomes: Genomes<'a>,
 }
 
 /// What happens next.
 enum Happening {
     Errand,
+    Genome(genomes::Step),
     Loading(Stage),
     Lost(Lost),
     Order(Option<Inbound>),
@@ -149,6 +154,7 @@ impl<'a> Worker<'a> {
             inbound = self.orders.next() => Happening::Order(inbound),
             stage = loading => Happening::Loading(stage),
             () = self.errands.select_next_some() => Happening::Errand,
+            step = self.genomes.steps().select_next_some() => Happening::Genome(step),
             lost = lost => Happening::Lost(lost),
             () = pause => Happening::Turn,
         }
@@ -173,6 +179,7 @@ impl<'a> Worker<'a> {
     fn take(&mut self, (order, blobs): Inbound) {
         match order {
             Order::Cancel { job } => {
+                self.genomes.cancel(job);
                 if let Some(engine) = &mut self.engine {
                     engine.cancel(job);
                 }
@@ -205,6 +212,15 @@ impl<'a> Worker<'a> {
                     backend,
                 },
             ),
+            Order::KeepGenomes { store } => self.genomes.keep_in(store),
+            Order::ListGenomes { list } => self.genomes.wish(Wish::List(list)),
+            Order::LoadGenome { load, source } => {
+                self.genomes.load(load, source, blobs);
+            }
+            Order::RemoveGenome { removal, genome } => {
+                self.genomes.wish(Wish::Remove(removal, genome));
+            }
+            Order::StopGenome { load } => self.genomes.stop_load(load),
             Order::List { list } => self.errands.push(say_kept(list, self.tell).boxed_local()),
             Order::Load {
                 load,
@@ -220,6 +236,9 @@ impl<'a> Worker<'a> {
                 self.load(load, Rc::new(request), before);
             }
             Order::Run { job, prompt, local } => match &mut self.engine {
+                Some(_) if !prompt.sampling.genomes.is_empty() => {
+                    self.genomes.run(job, prompt, local);
+                }
                 Some(engine) => engine.run(job, &prompt, local, self.tell),
                 None => refuse(job, self.tell),
             },
@@ -333,6 +352,7 @@ impl<'a> Worker<'a> {
 
     /// Ends the engine and its jobs; gives how its model was asked for.
     fn give_up(&mut self, why: &str) -> Option<Rc<LoadRequest>> {
+        self.genomes.end(why);
         self.engine.take()?.end(why, self.tell);
         self.request.take()
     }
@@ -380,6 +400,7 @@ impl<'a> Worker<'a> {
     fn lose(&mut self, cause: LossCause, reason: String) {
         self.engine = None;
         self.request = None;
+        self.genomes.end(&reason);
         (self.tell)(EngineEvent::Lost { cause, reason });
     }
 }

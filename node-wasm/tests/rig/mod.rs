@@ -62,8 +62,12 @@ impl Rig {
     }
 
     pub(crate) fn order(&mut self, order: Order) {
+        self.order_with(order, Vec::new());
+    }
+
+    pub(crate) fn order_with(&mut self, order: Order, blobs: Vec<Blob>) {
         self.orders
-            .try_send((order, Vec::new()))
+            .try_send((order, blobs))
             .expect("the loop listens");
     }
 

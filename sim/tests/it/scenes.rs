@@ -242,6 +242,7 @@ fn contribution(scene: &Scene, peer: PeerIndex) -> u32 {
         Event::Contribution { tokens, .. } => *tokens,
         Event::Ask { .. }
         | Event::Changed
+        | Event::Genome { .. }
         | Event::Log(_)
         | Event::Misbehaviour { .. }
         | Event::Progress { .. } => 0,

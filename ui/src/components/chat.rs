@@ -7,6 +7,7 @@ use thrum_protocol::view::{PeerView, Route, Snapshot};
 use thrum_ui::ask::{self, Options, Unfit};
 use thrum_ui::catalogue::{Example, Listed};
 use thrum_ui::conversation::{Conversation, Phase};
+use thrum_ui::genomes::{Genome, Worn};
 use thrum_ui::{format, peers, words};
 use web_sys::{Element, HtmlSelectElement, HtmlTextAreaElement};
 use yew::prelude::*;
@@ -14,6 +15,7 @@ use yew::prelude::*;
 use super::chat_options::ChatOptions;
 use super::examples::Examples;
 use super::turn_view::TurnView;
+use super::worn_genomes::WornGenomes;
 use crate::browser;
 
 /// Element id of the prompt, for its label and for focus.
@@ -31,6 +33,12 @@ pub(crate) struct ChatProps {
     pub(crate) on_ask: Callback<(String, Options), Result<(), Unfit>>,
     /// stop this answer
     pub(crate) on_stop: Callback<u64>,
+    /// the genomes of the node, once they are known
+    pub(crate) genomes: Option<Rc<Vec<Genome>>>,
+    /// what the next answer wears
+    pub(crate) worn: Worn,
+    /// wear something else
+    pub(crate) on_wear: Callback<Worn>,
     /// begin anew
     pub(crate) on_new: Callback<()>,
 }
@@ -111,6 +119,9 @@ pub(crate) fn Chat(props: &ChatProps) -> Html {
             }
             <Examples prompts={examples} on_choose={choose} />
             { form(props, &options, &prompt, send) }
+            if let Some(genomes) = props.genomes.as_ref().filter(|it| it.iter().any(|it| it.fits != Some(false))) {
+                <WornGenomes genomes={Rc::clone(genomes)} worn={props.worn.clone()} on_change={props.on_wear.clone()} />
+            }
             if let Some(why) = unfit(*refused) {
                 <p class="fault" role="alert">{ why }</p>
             }

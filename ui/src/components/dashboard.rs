@@ -2,18 +2,20 @@
 
 use std::rc::Rc;
 
+use futures::FutureExt as _;
 use futures::future::{AbortHandle, abortable};
 use thrum_protocol::view::{Command, DonateLimits, DonationMode};
 use thrum_ui::ask::{self, Options, Unfit};
 use thrum_ui::catalogue::{Catalogue, Listed};
 use thrum_ui::choice::{Choice, Remembered};
 use thrum_ui::models::Busy;
-use thrum_ui::state::{Action, App, Fetched, Life, Role};
+use thrum_ui::state::{Action, App, Fetched, Life, Role, Taking};
 use web_sys::File;
 use yew::prelude::*;
 
 use super::chat::Chat;
 use super::follower_banner::FollowerBanner;
+use super::genome_panel::{GenomePanel, GenomeWish};
 use super::log_view::LogView;
 use super::model_panel::{ModelPanel, ModelWish};
 use super::node_panel::{NodePanel, Wish};
@@ -51,6 +53,8 @@ struct Held {
     pending: Option<ModelChoice>,
     /// stops what is being done about a model
     work: Option<AbortHandle>,
+    /// stops the genome that is on its way
+    taking: Option<AbortHandle>,
 }
 
 /// Everything a wish needs; cheap to clone into callbacks.
@@ -72,6 +76,7 @@ pub(crate) fn Dashboard() -> Html {
         chosen: None,
         pending: None,
         work: None,
+        taking: None,
     });
     let remembered = use_state_eq(|| {
         browser::remembered(&store).unwrap_or(Remembered {
@@ -215,7 +220,8 @@ impl Wishes {
     fn ask(&self, typed: &str, options: &Options) -> Result<(), Unfit> {
         let ask = self.held.borrow().next_ask;
         let history = self.app.0.conversation.history();
-        let request = ask::request(ask, typed, history, options)?;
+        let genomes = self.app.0.worn.uses();
+        let request = ask::request(ask, typed, history, options, genomes)?;
         self.held.borrow_mut().next_ask += 1;
         self.app.dispatch(Action::Asked {
             ask,
@@ -351,6 +357,34 @@ impl Wishes {
         });
     }
 
+    fn genome(&self, wish: GenomeWish) {
+        let Some(bridge) = self.bridge() else { return };
+        let wishes = self.clone();
+        if let Some(before) = self.held.borrow_mut().taking.take() {
+            before.abort();
+        }
+        let work = match wish {
+            GenomeWish::Load(files) => {
+                self.app.dispatch(Action::Taking(Taking::Waiting));
+                async move { wishes.took(bridge.load_genome(&files).await) }.boxed_local()
+            }
+            GenomeWish::Remove(id) => {
+                async move { wishes.took(bridge.remove_genome(id).await) }.boxed_local()
+            }
+            GenomeWish::Stop => return self.app.dispatch(Action::Taking(Taking::Rest)),
+        };
+        let (work, handle) = abortable(work);
+        self.held.borrow_mut().taking = Some(handle);
+        // What was stopped has nothing to say.
+        wasm_bindgen_futures::spawn_local(work.map(drop));
+    }
+
+    /// A genome came or went, or why not; the node itself tells which there are.
+    fn took(&self, taken: Result<(), String>) {
+        let taking = taken.map_or_else(Taking::Refused, |()| Taking::Rest);
+        self.app.dispatch(Action::Taking(taking));
+    }
+
     fn look_at_storage(&self) {
         let Some(bridge) = self.bridge() else { return };
         let app = self.app.dispatcher();
@@ -415,6 +449,7 @@ fn running(wishes: &Wishes) -> Html {
                     <NodePanel snapshot={app.snapshot.clone()} progress={app.progress.clone()}
                         limits={wishes.remembered.limits} {on_wish} {on_limits} />
                     { model_panel(wishes) }
+                    { genome_panel(wishes) }
                 </div>
                 <div class="content">
                     { chat(wishes) }
@@ -441,9 +476,14 @@ fn chat(wishes: &Wishes) -> Html {
         let wishes = wishes.clone();
         move |()| wishes.new_conversation()
     });
+    let on_wear = Callback::from({
+        let app = wishes.app.dispatcher();
+        move |worn| app.dispatch(Action::Wear(worn))
+    });
     html! {
         <Chat conversation={app.conversation.clone()} snapshot={app.snapshot.clone()}
-            model={answering(wishes)} waits_for_model={app.catalogue == Fetched::Waiting} {on_ask} {on_stop} {on_new} />
+            model={answering(wishes)} waits_for_model={app.catalogue == Fetched::Waiting}
+            genomes={app.genomes.clone()} worn={app.worn.clone()} {on_ask} {on_stop} {on_wear} {on_new} />
     }
 }
 
@@ -458,6 +498,21 @@ fn answering(wishes: &Wishes) -> Option<Listed> {
         None => catalogue.default_model(),
     }
     .cloned()
+}
+
+fn genome_panel(wishes: &Wishes) -> Html {
+    let app = &wishes.app.0;
+    let on_wish = Callback::from({
+        let wishes = wishes.clone();
+        move |wish| wishes.genome(wish)
+    });
+    let refusal = match &app.taking {
+        Taking::Refused(why) => Some(why.clone()),
+        Taking::Rest | Taking::Waiting => None,
+    };
+    html! {
+        <GenomePanel genomes={app.genomes.clone()} busy={app.taking == Taking::Waiting} {refusal} {on_wish} />
+    }
 }
 
 fn model_panel(wishes: &Wishes) -> Html {

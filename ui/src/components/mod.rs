@@ -7,6 +7,7 @@ mod chat_options;
 mod copy_button;
 mod examples;
 mod follower_banner;
+mod genome_panel;
 mod kept_models;
 mod limits;
 mod log_view;
@@ -23,5 +24,6 @@ mod theme_button;
 mod top_bar;
 mod turn_view;
 mod welcome;
+mod worn_genomes;
 
 pub(crate) use dashboard::Dashboard;

@@ -1,6 +1,6 @@
 //! The store against a real browser.
 
-use super::*;
+use crate::store::{Keeper, Shelf, StoreError};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -21,12 +21,32 @@ async fn values_are_there_when_the_database_is_opened_again() {
 }
 
 #[wasm_bindgen_test]
+async fn genomes_have_keys_of_their_own_and_can_be_removed() {
+    let name = "thrum-test-genomes";
+    let keeper = Keeper::open_genomes(name).await;
+    assert_eq!(keeper.trouble(), None);
+    for key in ["b/0", "a", "b"] {
+        assert_eq!(keeper.put(Shelf::Genomes, key, &[1]).await, Ok(()));
+    }
+    drop(keeper);
+    let keeper = Keeper::open_genomes(name).await;
+    let keys = keeper.keys(Shelf::Genomes).await.unwrap();
+    assert_eq!(keys, ["a", "b", "b/0"]);
+    for key in ["b", "b/0", "no such key"] {
+        assert_eq!(keeper.remove(Shelf::Genomes, key).await, Ok(()));
+    }
+    assert_eq!(keeper.keys(Shelf::Genomes).await.unwrap(), ["a"]);
+    assert_eq!(keeper.get(Shelf::Genomes, "b").await, Ok(None));
+    // The page's own database of this name is another one.
+    let own = Keeper::open(name).await;
+    assert_eq!(own.trouble(), None);
+    assert!(own.keys(Shelf::Genomes).await.is_err());
+}
+
+#[wasm_bindgen_test]
 async fn without_a_database_values_last_as_long_as_the_page_and_it_is_said() {
     let reason = "private mode".to_owned();
-    let keeper = Keeper {
-        lasting: Err(StoreError::Unavailable { reason }),
-        memory: Rc::default(),
-    };
+    let keeper = Keeper::without(StoreError::Unavailable { reason });
     assert!(keeper.trouble().is_some());
     assert!(keeper.put(Shelf::Choices, "a", &[1]).await.is_err());
     assert_eq!(keeper.get(Shelf::Choices, "a").await, Ok(Some(vec![1])));
