@@ -76,6 +76,20 @@ pub enum EngineError {
         /// Altogether.
         needed_bytes: u64,
     },
+    /// A worker that computes a part of the model went away or failed.
+    #[error("worker {} of those that compute was lost: {reason}", member + 2)]
+    MemberLost {
+        /// Which; the leader, worker 1, is not counted.
+        member: usize,
+        /// What is known.
+        reason: String,
+    },
+    /// A worker was asked for rows that it does not hold.
+    #[error("a worker does not hold its rows of matrix {matrix}")]
+    UnknownMatrix {
+        /// Its number among those that are shared.
+        matrix: u32,
+    },
     /// The prompt (with the tokens it resumes from) leaves no room for an answer.
     #[error("the prompt has {prompt_tokens} tokens and the context holds {context_len}")]
     PromptTooLong {

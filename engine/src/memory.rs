@@ -1,6 +1,7 @@
 //! What running a model takes in memory, said before any of it is taken.
 
 use crate::config::ModelConfig;
+use crate::cpu::crew::Division;
 use crate::cpu::panels::panel_bytes;
 use crate::error::EngineError;
 use crate::kv::KvFormat;
@@ -19,6 +20,8 @@ pub struct MemoryEstimate {
     pub kv_bytes: u64,
     /// Activations of a full batch and the logits.
     pub working_bytes: u64,
+    /// What several workers take beside all of this.
+    pub crew_bytes: u64,
     /// Positions that `kv_bytes` is for.
     pub context_len: usize,
 }
@@ -36,13 +39,23 @@ impl MemoryEstimate {
                 .sum(),
             kv_bytes: KvFormat::default().position_bytes(config) * config.context_len as u64,
             working_bytes: (floats * size_of::<f32>()) as u64,
+            crew_bytes: 0,
             context_len: config.context_len,
+        }
+    }
+
+    /// The same for so many workers that share the weights; each counts with its own memory.
+    pub fn with_workers(self, config: &ModelConfig, workers: usize) -> Self {
+        let division = Division::new(config, workers.saturating_sub(1));
+        Self {
+            crew_bytes: division.memory_bytes(),
+            ..self
         }
     }
 
     /// Everything together.
     pub fn total_bytes(&self) -> u64 {
-        self.weight_bytes + self.kv_bytes + self.working_bytes
+        self.weight_bytes + self.kv_bytes + self.working_bytes + self.crew_bytes
     }
 
     /// Compares with what there is.

@@ -6,7 +6,7 @@ use crate::io::Output;
 use crate::limits::{ENGINE_BACKOFF_MAX, ENGINE_BACKOFF_MIN, ENGINE_STABLE, MAX_ENGINE_FAILURES};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::LogLevel;
+use thrum_protocol::view::{LogLevel, Threads};
 
 /// Our engine, as its edge reports it.
 pub(crate) struct Engine {
@@ -32,6 +32,7 @@ pub(crate) enum EngineState {
 pub(crate) struct Loaded {
     pub(crate) model: ModelOffer,
     pub(crate) backend: Backend,
+    pub(crate) threads: Option<Threads>,
     pub(crate) millitokens_per_second: u64,
     since: Millis,
 }
@@ -97,6 +98,7 @@ impl Engine {
         env: &mut Env,
         model: ModelOffer,
         backend: Backend,
+        threads: Option<Threads>,
         millitokens_per_second: u64,
     ) -> bool {
         let replaced = self.loaded().is_some_and(|old| old.model.id != model.id);
@@ -105,6 +107,7 @@ impl Engine {
         self.state = EngineState::Ready(Loaded {
             model,
             backend,
+            threads,
             millitokens_per_second,
             since: env.now,
         });

@@ -5,7 +5,7 @@ use thrum_protocol::id::NodeId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{Command, Event, Path};
+use thrum_protocol::view::{Command, Event, Path, Threads};
 
 /// A relay as the edge knows it: its place in the list the machine was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,8 @@ pub enum Input {
         model: ModelOffer,
         /// what computes
         backend: Backend,
+        /// with how many threads, where that is known
+        threads: Option<Threads>,
         /// thousandths of a token per second
         millitokens_per_second: u64,
     },

@@ -183,11 +183,12 @@ impl Hive {
             Input::EngineReady {
                 model,
                 backend,
+                threads,
                 millitokens_per_second,
             } => {
                 if self
                     .engine
-                    .ready(env, model, backend, millitokens_per_second)
+                    .ready(env, model, backend, threads, millitokens_per_second)
                 {
                     self.jobs_lost("another model was loaded");
                 }

@@ -37,11 +37,14 @@ pub(crate) fn snapshot(hive: &Hive, now: Millis) -> Snapshot {
 fn status(hive: &Hive, now: Millis) -> Status {
     let loaded = hive.engine.loaded();
     let (state, reason) = state_and_reason(hive, now);
+    let threads = loaded.and_then(|loaded| loaded.threads.as_ref());
     Status {
         state,
         reason,
         model: loaded.map(|loaded| loaded.model.name.clone()),
         backend: loaded.map(|loaded| loaded.backend),
+        threads: threads.map(|threads| threads.used),
+        threads_reason: threads.and_then(|threads| threads.reason.clone()),
         version: hive.version.clone(),
         commit: hive.commit.clone(),
     }

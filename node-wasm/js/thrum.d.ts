@@ -14,6 +14,11 @@ export interface NodeOptions {
   model?: ModelSource;
   /** `"auto"`: WebGPU unless it is absent or a fallback adapter, else CPU. */
   backend?: "auto" | "webgpu" | "cpu";
+  /**
+   * Threads of the CPU, 1 to 16; default: half of `navigator.hardwareConcurrency`, 1 to 8. More than
+   * one needs a cross-origin isolated page; elsewhere one computes, and `status()` says why.
+   */
+  threads?: number;
   /** Name of the database, default `"thrum"`: two names are two peers. */
   store?: string;
   /** For direct connections between tabs, which thrum 0.1 does not make yet: not used so far. */
@@ -105,6 +110,10 @@ export interface Status {
   /** Name of the loaded model. */
   model: string | null;
   backend: "cpu" | "webgpu" | null;
+  /** Threads that compute; `null` on a GPU and before a model is loaded. */
+  threads: number | null;
+  /** Why they are fewer than were to be, in a few words. */
+  threadsReason: string | null;
   version: string;
   commit: string;
 }

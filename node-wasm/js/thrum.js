@@ -15,10 +15,13 @@ import { chatRequest, textRequest } from "./thrum_request.js";
 export { ThrumError };
 
 const OPTIONS = new Set(["backend", "iceServers", "model", "onProgress", "relays", "signal", "store",
-  "wasmUrl", "workerUrl"]);
+  "threads", "wasmUrl", "workerUrl"]);
 
 /** Each limit of a donation with its least and greatest value. */
 const DONATE_LIMITS = { slots: [1, 4096], maxNewTokens: [1, 4096], sharePercent: [5, 100] };
+
+/** As `MAX_THREADS` in `node-wasm/src/worker/messages.rs`. */
+const MAX_THREADS = 16;
 
 /** The wasm module, once per page. */
 let wasm = null;
@@ -39,6 +42,7 @@ export async function createNode(options) {
     relays: options.relays,
     model: source.text,
     backend: options.backend ?? "auto",
+    threads: options.threads ?? null,
     store: options.store ?? "thrum",
     workerUrl: options.workerUrl ?? new URL("./thrum_worker.js", import.meta.url).href,
   }), source.files);
@@ -64,6 +68,10 @@ function checked(options) {
   }
   if (!["auto", "cpu", "webgpu", undefined].includes(options.backend)) {
     throw wrong("option backend: must be \"auto\", \"webgpu\" or \"cpu\"");
+  }
+  const { threads } = options;
+  if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)) {
+    throw wrong(`option threads: must be a whole number from 1 to ${MAX_THREADS}`);
   }
   // Used by direct connections between tabs, which thrum 0.1 does not make yet.
   if (options.iceServers !== undefined && !Array.isArray(options.iceServers)) {
@@ -311,7 +319,7 @@ export class ThrumNode extends EventTarget {
 }
 
 const nothing = () => ({ state: "connecting", reason: "waiting for the tab that runs the node",
-  model: null, backend: null, version: "", commit: "" });
+  model: null, backend: null, threads: null, threadsReason: null, version: "", commit: "" });
 
 const withoutTag = ({ event: _, ...rest }) => rest;
 

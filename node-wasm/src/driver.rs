@@ -102,7 +102,7 @@ impl Driver {
         let (mut ring, timer_rings) = mpsc::channel(1);
         // Full: a ring is waiting already, and one is as good as two.
         let timer = PageTimer::new(move || drop(ring.try_send(())));
-        let (engine, engine_events) = spawn_engine(&life.options.worker_url);
+        let (engine, engine_events) = spawn_engine(&life.options.worker_url, life.options.threads);
         if let Ok(engine) = &engine {
             engine.keep_genomes(&life.options.store);
         }
@@ -317,12 +317,14 @@ impl Driver {
                 load,
                 model,
                 backend,
+                threads,
                 millitokens_per_second,
             } => {
                 self.errand_done(load, Reply::Loaded(Ok(model.clone())));
                 self.tell(Input::EngineReady {
                     model,
                     backend,
+                    threads,
                     millitokens_per_second,
                 });
             }
@@ -445,7 +447,10 @@ impl Driver {
     }
 }
 
-fn spawn_engine(url: &str) -> (Result<EngineLink, String>, mpsc::Receiver<EngineEvent>) {
+fn spawn_engine(
+    url: &str,
+    threads: Option<u32>,
+) -> (Result<EngineLink, String>, mpsc::Receiver<EngineEvent>) {
     let (mut sender, receiver) = mpsc::channel(MAX_ENGINE_EVENTS);
     // A clone has a place of its own in the channel: the last word always fits.
     let mut last_word = sender.clone();
@@ -460,6 +465,7 @@ fn spawn_engine(url: &str) -> (Result<EngineLink, String>, mpsc::Receiver<Engine
     if let Err(error) = &link {
         tracing::warn!(%error, "this node will not compute");
     }
+    let link = link.map(|link| link.with_threads(threads));
     (link.map_err(|error| error.to_string()), receiver)
 }
 

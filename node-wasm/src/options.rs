@@ -4,6 +4,8 @@ use crate::fault::Fault;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::limits::MAX_TEXT_BYTES;
 
+use crate::worker::messages::MAX_THREADS;
+
 pub use crate::engine_link::{BackendChoice, GenomeFiles, GenomeSource};
 
 /// count; a node keeps a connection and a reservation with each of its relays.
@@ -18,6 +20,9 @@ pub struct NodeOptions {
     pub model: Option<ModelSource>,
     /// what shall compute
     pub backend: BackendChoice,
+    /// threads of the CPU, 1 to [`MAX_THREADS`]; `None`: half of what the machine runs at once, at
+    /// most 8. More than one needs a cross-origin isolated page, and is never needed.
+    pub threads: Option<u32>,
     /// name of the database: two names are two peers
     pub store: String,
     /// script of the engine's worker, absolute or relative to the page
@@ -32,6 +37,7 @@ impl Default for NodeOptions {
             relays: Vec::new(),
             model: None,
             backend: BackendChoice::Auto,
+            threads: None,
             store: "thrum".to_owned(),
             worker_url: "/engine_worker_loader.js".to_owned(),
             resume_donation: false,
@@ -60,6 +66,13 @@ impl NodeOptions {
             .any(|it| it.is_empty() || it.len() > MAX_TEXT_BYTES)
         {
             return wrong("relays", "each must be an origin or a multiaddr");
+        }
+        let allowed = 1..=MAX_THREADS;
+        if self
+            .threads
+            .is_some_and(|threads| !allowed.contains(&threads))
+        {
+            return wrong("threads", &format!("must be 1 to {MAX_THREADS}"));
         }
         if self.store.is_empty() || self.store.len() > MAX_TEXT_BYTES {
             return wrong("store", "a name of 1 to 512 bytes is needed");

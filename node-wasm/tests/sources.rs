@@ -422,6 +422,7 @@ async fn an_inspection_that_was_stopped_is_silent() {
         inspection: 7,
         source: url_source(URL, None, None),
         backend: BackendChoice::Cpu,
+        threads: None,
     });
     settle(4).await;
     rig.order(Order::StopInspect { inspection: 7 });

@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// WebAssembly on one thread.
+    /// WebAssembly, on one thread or several.
     Cpu,
     /// WGSL compute shaders.
     Webgpu,

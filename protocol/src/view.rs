@@ -40,10 +40,24 @@ pub struct Status {
     pub model: Option<String>,
     /// what computes
     pub backend: Option<Backend>,
+    /// threads that compute, where the CPU does
+    pub threads: Option<u32>,
+    /// why they are fewer than were to be, in a few words
+    pub threads_reason: Option<String>,
     /// version of the software
     pub version: String,
     /// commit it was built from
     pub commit: String,
+}
+
+/// How many threads compute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Threads {
+    /// at least one
+    pub used: u32,
+    /// why they are fewer than were to be, in a few words
+    pub reason: Option<String>,
 }
 
 /// States of a node.

@@ -2,6 +2,11 @@
 //!
 //! Open to every origin: `/api/relay`, `/embed/*` and `/models/*`, so that any page can embed a
 //! node. Everything else is for the relay's own page and its operator.
+//!
+//! The page is cross-origin isolated, so that its engine may use shared memory and several threads.
+//! Of the two policies that isolate, `require-corp` is the one that all browsers know; it costs the
+//! page nothing, which takes from other origins only what they open to all (CORS). Workers' scripts
+//! need it too, so every answer has it; a page that embeds the node is as isolated as it was.
 
 pub(crate) mod connections;
 mod content_policy;
@@ -130,6 +135,14 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .layer(SetResponseHeaderLayer::overriding(
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("cross-origin-embedder-policy"),
+            HeaderValue::from_static("require-corp"),
         ))
         .layer(SetResponseHeaderLayer::overriding(
             REFERRER_POLICY,

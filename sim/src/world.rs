@@ -425,6 +425,7 @@ impl World {
         let input = Input::EngineReady {
             model,
             backend: Backend::Cpu,
+            threads: None,
             millitokens_per_second,
         };
         self.tell(index, input);

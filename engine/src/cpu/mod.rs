@@ -8,8 +8,10 @@
 pub mod activations;
 mod attention;
 mod cache;
+pub mod crew;
 pub mod kernels;
 pub mod lanes;
+mod linear;
 mod model;
 pub mod panels;
 mod store;

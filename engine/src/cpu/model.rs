@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::activations::Activations;
 use super::attention::{Attention, Scratch};
 use super::cache::Cache;
+use super::crew::{Crew, together};
 use super::kernels::{Kernels, kernels};
+use super::linear::{Crewed, Product};
 use super::panels::Panels;
 use super::store::{CpuWeights, repack};
 use super::vector;
@@ -36,6 +38,8 @@ pub struct CpuModel {
     adapters: CpuAdapters,
     /// What a matrix adds, before it is added.
     sum: Vec<f32>, // (rows, width)
+    /// None where one worker computes everything.
+    crew: Option<Crewed>,
 }
 
 /// The rounded form of a register, kept while matrices read the same one after another.
@@ -79,12 +83,23 @@ impl CpuModel {
     /// # Errors
     /// [`EngineError::MatrixShape`] or [`EngineError::OutOfMemory`].
     pub fn new(config: ModelConfig, weights: Weights) -> Result<Self, EngineError> {
-        let weights = repack(&config, weights)?;
-        Ok(Self::over(config, weights))
+        repack(&config, weights, None)
+    }
+
+    /// As [`CpuModel::new`], with members that hold and compute their share of it.
+    ///
+    /// # Errors
+    /// As [`CpuModel::new`], and [`EngineError::MemberLost`].
+    pub fn with_crew(
+        config: ModelConfig,
+        weights: Weights,
+        crew: Box<dyn Crew>,
+    ) -> Result<Self, EngineError> {
+        repack(&config, weights, Some(crew))
     }
 
     /// A model with an empty cache.
-    pub(super) fn over(config: ModelConfig, weights: CpuWeights) -> Self {
+    pub(super) fn over(config: ModelConfig, weights: CpuWeights, crew: Option<Crewed>) -> Self {
         let factors = config.rope.as_ref().and_then(|rope| rope.factors);
         let factors = factors.and_then(|slot| weights.vectors.get(&slot));
         let factors = factors.map_or(&[][..], Vec::as_slice);
@@ -100,7 +115,13 @@ impl CpuModel {
             kernels: kernels(),
             weights,
             config,
+            crew,
         }
+    }
+
+    /// Workers that compute: 1, or the crew and its leader.
+    pub fn workers(&self) -> usize {
+        1 + self.crew.as_ref().map_or(0, |it| it.crew.members())
     }
 
     /// Keeps keys and values as `format`; for a model that has read nothing yet.
@@ -129,7 +150,7 @@ impl CpuModel {
     /// The logits of the wanted rows, `(wanted, vocab_size)`.
     ///
     /// # Errors
-    /// [`EngineError::OutOfMemory`] when the cache cannot grow.
+    /// [`EngineError::OutOfMemory`] when the cache cannot grow; [`EngineError::MemberLost`].
     pub fn forward(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
         self.run_body(pass)?;
         let dim = self.config.dim;
@@ -139,9 +160,8 @@ impl CpuModel {
             let at = *row as usize * dim;
             wanted.extend_from_slice(&hidden[at..at + dim]);
         }
-        for op in self.plan.head.clone() {
-            self.apply(&op, pass);
-        }
+        let head = self.plan.head.clone();
+        self.apply_all(&head, pass)?;
         Ok(self.registers.take(Register::Logits))
     }
 
@@ -184,28 +204,134 @@ impl CpuModel {
 
     fn run_body(&mut self, pass: &Pass) -> Result<(), EngineError> {
         self.cache.make_room(pass)?;
-        for op in self.plan.body.clone() {
-            self.apply(&op, pass);
+        let body = self.plan.body.clone();
+        self.apply_all(&body, pass)
+    }
+
+    fn apply_all(&mut self, ops: &[Op], pass: &Pass) -> Result<(), EngineError> {
+        let mut rest = ops;
+        while let [op, after @ ..] = rest {
+            let products = together(rest);
+            if products.is_empty() {
+                self.inputs.of = None;
+                self.apply(op, pass)?;
+                rest = after;
+            } else {
+                self.multiply(products, pass)?;
+                rest = &rest[products.len()..];
+            }
         }
         Ok(())
     }
 
-    fn apply(&mut self, op: &Op, pass: &Pass) {
+    /// Computes products of one register, and what belongs to each: adapters, bias, sum.
+    fn multiply(&mut self, ops: &[Op], pass: &Pass) -> Result<(), EngineError> {
+        let mut products = Vec::with_capacity(ops.len());
+        for op in ops {
+            let Op::Linear {
+                weight,
+                from,
+                to,
+                add,
+                ..
+            } = *op
+            else {
+                continue;
+            };
+            let panels = &self.weights.matrices[&weight];
+            if self.inputs.of != Some(from) {
+                let x = self.registers.get(from);
+                self.inputs.activations.set(x, panels.cols());
+                self.inputs.of = Some(from);
+            }
+            let (rows, _) = weight.shape(&self.config);
+            let mut out = match add {
+                true => std::mem::take(&mut self.sum),
+                false => self.registers.take(to),
+            };
+            out.resize(self.inputs.activations.tokens() * rows, 0.0);
+            products.push((weight, panels, rows, out));
+        }
+        let mut parts: Vec<_> = products
+            .iter_mut()
+            .map(|(slot, panels, rows, out)| Product {
+                slot: *slot,
+                panels,
+                rows: *rows,
+                out,
+            })
+            .collect();
+        let inputs = &self.inputs.activations;
+        match &mut self.crew {
+            Some(crew) => crew.multiply(self.kernels, inputs, &mut parts)?,
+            None => {
+                for Product { panels, out, .. } in parts {
+                    self.kernels.matmul(panels, inputs, out);
+                }
+            }
+        }
+        let outs: Vec<Vec<f32>> = products.into_iter().map(|(_, _, _, out)| out).collect();
+        for (op, out) in ops.iter().zip(outs) {
+            self.complete(op, pass, out);
+        }
+        Ok(())
+    }
+
+    /// Adds to a product what is not in its matrix, and puts it where it belongs.
+    fn complete(&mut self, op: &Op, pass: &Pass, mut out: Vec<f32>) {
+        let Op::Linear {
+            weight,
+            bias,
+            to,
+            add,
+            ..
+        } = *op
+        else {
+            return;
+        };
+        if !self.adapters.is_empty() {
+            let stacks = stacks(pass, to);
+            let x = self.inputs.activations.values();
+            self.adapters.add(weight, &stacks, x, &mut out);
+        }
+        if let Some(bias) = bias {
+            let bias = &self.weights.vectors[&bias];
+            for y in out.chunks_exact_mut(bias.len()) {
+                vector::add(y, bias);
+            }
+        }
+        if add {
+            vector::add(self.registers.get(to), &out);
+            self.sum = out;
+        } else {
+            self.registers.put(to, out);
+        }
+    }
+
+    fn apply(&mut self, op: &Op, pass: &Pass) -> Result<(), EngineError> {
         let config = &self.config;
         let registers = &mut self.registers;
-        if !matches!(op, Op::Linear { .. }) {
-            self.inputs.of = None;
-        }
         match *op {
             Op::EmbedTokens => {
                 let ids = pass.rows.iter().map(|row| row.token as usize);
-                let table = &self.weights.matrices[&Slot::TokenEmbedding];
+                let ids: Vec<usize> = ids.collect();
+                let slot = Slot::TokenEmbedding;
+                let table = &self.weights.matrices[&slot];
                 let hidden = registers.resize(Register::Hidden, pass.rows.len() * config.dim);
-                for (x, id) in hidden.chunks_exact_mut(config.dim).zip(ids) {
-                    table.row(id, x);
-                    if config.embedding_scale != 1.0 {
-                        x.iter_mut().for_each(|it| *it *= config.embedding_scale);
+                let shared = self.crew.as_mut().and_then(|crew| {
+                    let matrix = crew.division.matrix(slot)?;
+                    Some((crew, (slot, matrix)))
+                });
+                match shared {
+                    Some((crew, shared)) => crew.look_up(shared, table, &ids, hidden)?,
+                    None => {
+                        let rows = hidden.chunks_exact_mut(config.dim);
+                        rows.zip(&ids).for_each(|(x, id)| table.row(*id, x));
                     }
+                }
+                if config.embedding_scale != 1.0 {
+                    let scale = config.embedding_scale;
+                    hidden.iter_mut().for_each(|it| *it *= scale);
                 }
             }
             Op::EmbedPositions => {
@@ -245,45 +371,12 @@ impl CpuModel {
                     vector::rms_norm_in_place(head, gain, config.norm_eps);
                 }
             }
-            Op::Linear {
-                weight,
-                bias,
-                from,
-                to,
-                add,
-            } => {
-                let matrix = &self.weights.matrices[&weight];
-                if self.inputs.of != Some(from) {
-                    let x = registers.get(from);
-                    self.inputs.activations.set(x, matrix.cols());
-                    self.inputs.of = Some(from);
-                }
-                let floats = self.inputs.activations.tokens() * matrix.rows();
-                let out = match add {
-                    true => {
-                        self.sum.resize(floats, 0.0);
-                        &mut self.sum
-                    }
-                    false => registers.resize(to, floats),
-                };
-                self.kernels.matmul(matrix, &self.inputs.activations, out);
-                if !self.adapters.is_empty() {
-                    let stacks = stacks(pass, to);
-                    let x = self.inputs.activations.values();
-                    self.adapters.add(weight, &stacks, x, out);
-                }
-                if let Some(bias) = bias {
-                    let bias = &self.weights.vectors[&bias];
-                    for y in out.chunks_exact_mut(matrix.rows()) {
-                        vector::add(y, bias);
-                    }
-                }
-                if add {
-                    vector::add(registers.get(to), &self.sum);
-                }
-            }
+            // They are computed by `multiply`.
+            Op::Linear { .. } => {}
             Op::Rotate { local } => {
-                let Some(rope) = &self.rope else { return };
+                let Some(rope) = &self.rope else {
+                    return Ok(());
+                };
                 let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
                 for (i, row) in pass.rows.iter().enumerate() {
                     let turns = rope.at(row.position as usize, local);
@@ -331,6 +424,7 @@ impl CpuModel {
             }
             Op::CapLogits { cap } => vector::soft_cap(registers.get(Register::Logits), cap),
         }
+        Ok(())
     }
 }
 

@@ -322,12 +322,17 @@ impl PanelBuilder {
         }
     }
 
+    /// Whether every weight has come.
+    pub fn is_whole(&self) -> bool {
+        self.row == self.panels.rows
+    }
+
     /// The matrix.
     ///
     /// # Errors
     /// When weights are lacking.
     pub fn finish(self) -> Result<Panels, EngineError> {
-        if self.row == self.panels.rows {
+        if self.is_whole() {
             Ok(self.panels)
         } else {
             Err(self.wrong_bytes(0))

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::crew::{Crew, Division, MatrixId, Share};
+use super::linear::Crewed;
 use super::model::CpuModel;
 use super::panels::{PanelBuilder, Panels};
 use crate::config::ModelConfig;
@@ -25,16 +27,28 @@ enum Growing {
     Vector(Vec<u8>),
 }
 
-/// A [`WeightSink`] that repacks every matrix as it arrives: no tensor is held twice.
+/// A [`WeightSink`] that repacks every matrix as it arrives: no tensor is held twice. What a crew
+/// holds goes there as it comes.
 #[derive(Debug, Default)]
 pub struct PanelStore {
     config: Option<ModelConfig>,
     infos: Vec<TensorInfo>,
     growing: BTreeMap<usize, Growing>,
     weights: CpuWeights,
+    crew: Option<Box<dyn Crew>>,
+    /// None before the header is known, or without a crew.
+    division: Option<Division>,
 }
 
 impl PanelStore {
+    /// A store that hands a crew its share.
+    pub fn with_crew(crew: Box<dyn Crew>) -> Self {
+        Self {
+            crew: Some(crew),
+            ..Self::default()
+        }
+    }
+
     /// The model, once the reader has finished.
     ///
     /// # Errors
@@ -51,7 +65,65 @@ impl PanelStore {
         if let Some(slot) = Slot::all(&config).find(|slot| !has(slot)) {
             return Err(missing(slot).into());
         }
-        Ok(CpuModel::over(config, self.weights))
+        let crewed = self.crew.zip(self.division);
+        let crewed = crewed.map(|(crew, division)| Crewed::new(crew, division));
+        Ok(CpuModel::over(config, self.weights, crewed))
+    }
+
+    /// Takes the next bytes of a tensor that is not shared.
+    fn write_own(&mut self, tensor: usize, bytes: &[u8]) -> Result<(), EngineError> {
+        match self.growing.get_mut(&tensor) {
+            Some(Growing::Matrix(builder)) => builder.push(bytes),
+            Some(Growing::Vector(held)) => {
+                held.extend_from_slice(bytes);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hands the next bytes of a shared matrix to whoever holds their rows.
+    fn write_shared(
+        &mut self,
+        (tensor, matrix): (usize, MatrixId),
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
+        let (Some(crew), Some(division)) = (&mut self.crew, &self.division) else {
+            return Ok(());
+        };
+        let info = &self.infos[tensor];
+        let row_bytes = info.format.row_bytes(info.cols) as u64;
+        for worker in 0..division.workers() {
+            let rows = division.rows(info.slot, worker);
+            let (first, end) = (rows.start as u64 * row_bytes, rows.end as u64 * row_bytes);
+            let from = offset.max(first);
+            let until = (offset + bytes.len() as u64).min(end);
+            if from >= until {
+                continue;
+            }
+            // Both are within the piece, whose length is a usize.
+            let part = &bytes[(from - offset) as usize..(until - offset) as usize];
+            let Some(member) = worker.checked_sub(1) else {
+                if let Some(Growing::Matrix(builder)) = self.growing.get_mut(&tensor) {
+                    builder.push(part)?;
+                }
+                continue;
+            };
+            if from == first {
+                crew.hold(
+                    member,
+                    Share {
+                        matrix,
+                        format: info.format,
+                        rows: rows.len(),
+                        cols: info.cols,
+                    },
+                )?;
+            }
+            crew.write(member, matrix, part)?;
+        }
+        Ok(())
     }
 
     /// Ends a tensor of which every byte has come.
@@ -77,9 +149,22 @@ impl PanelStore {
 
 impl WeightSink for PanelStore {
     fn begin(&mut self, config: &ModelConfig, tensors: &[TensorInfo]) -> Result<(), EngineError> {
+        let crew = self.crew.take().map(|crew| {
+            let division = Division::new(config, crew.members());
+            (crew, division)
+        });
+        // Members that would have nothing to do are let go.
+        let (mut crew, division) = crew.filter(|(_, division)| !division.is_empty()).unzip();
+        if let (Some(crew), Some(division)) = (&mut crew, &division) {
+            let crew: &mut Box<dyn Crew> = crew;
+            let division: &Division = division;
+            crew.open(division.room())?;
+        }
         *self = Self {
             config: Some(config.clone()),
             infos: tensors.to_vec(),
+            crew,
+            division,
             ..Self::default()
         };
         Ok(())
@@ -87,19 +172,23 @@ impl WeightSink for PanelStore {
 
     fn write(&mut self, tensor: usize, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
         let info = &self.infos[tensor];
+        let (slot, whole_bytes) = (info.slot, info.bytes());
+        let division = self.division.as_ref();
+        let shared = division.and_then(|it| Some((it, it.matrix(slot)?)));
         if offset == 0 {
-            let growing = match info.slot.is_matrix() {
-                true => Growing::Matrix(PanelBuilder::new(info.format, info.rows, info.cols)?),
+            let rows = shared.map_or(info.rows, |(division, _)| division.rows(slot, 0).len());
+            let growing = match slot.is_matrix() {
+                true => Growing::Matrix(PanelBuilder::new(info.format, rows, info.cols)?),
                 false => Growing::Vector(Vec::new()),
             };
             self.growing.insert(tensor, growing);
         }
-        match self.growing.get_mut(&tensor) {
-            Some(Growing::Matrix(builder)) => builder.push(bytes)?,
-            Some(Growing::Vector(held)) => held.extend_from_slice(bytes),
-            None => {}
+        if let Some((_, matrix)) = shared {
+            self.write_shared((tensor, matrix), offset, bytes)?;
+        } else {
+            self.write_own(tensor, bytes)?;
         }
-        if offset + bytes.len() as u64 == info.bytes() {
+        if offset + bytes.len() as u64 == whole_bytes {
             self.complete(tensor)?;
         }
         Ok(())
@@ -109,21 +198,29 @@ impl WeightSink for PanelStore {
         Ok(())
     }
 }
-
 /// Repacks weights that are in memory, each giving its own place up.
 pub(super) fn repack(
     config: &ModelConfig,
     mut weights: Weights,
-) -> Result<CpuWeights, EngineError> {
-    let mut repacked = CpuWeights::default();
-    for slot in Slot::all(config) {
-        if !slot.is_matrix() {
-            repacked.vectors.insert(slot, weights.floats(slot));
-        } else if let Some(matrix) = weights.take(slot) {
-            let mut builder = PanelBuilder::new(matrix.format, matrix.rows, matrix.cols)?;
-            builder.push(&matrix.bytes)?;
-            repacked.matrices.insert(slot, builder.finish()?);
+    crew: Option<Box<dyn Crew>>,
+) -> Result<CpuModel, EngineError> {
+    let infos = weights.iter().map(|(slot, matrix)| TensorInfo {
+        slot,
+        format: matrix.format,
+        rows: matrix.rows,
+        cols: matrix.cols,
+        offset: 0,
+    });
+    let infos: Vec<TensorInfo> = infos.collect();
+    let mut store = PanelStore {
+        crew,
+        ..PanelStore::default()
+    };
+    store.begin(config, &infos)?;
+    for (tensor, info) in infos.iter().enumerate() {
+        if let Some(matrix) = weights.take(info.slot) {
+            store.write(tensor, 0, &matrix.bytes)?;
         }
     }
-    Ok(repacked)
+    store.into_model()
 }

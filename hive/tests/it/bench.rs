@@ -10,7 +10,7 @@ use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::{Prompt, PromptInput, RefusalCode, TaskBody, TaskMessage, Token};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{
-    AskRequest, AskUpdate, Command, DonateLimits, Event, Path, Route, Snapshot,
+    AskRequest, AskUpdate, Command, DonateLimits, Event, Path, Route, Snapshot, Threads,
 };
 
 pub(crate) const MODEL: ModelId = ModelId([9; 32]);
@@ -187,6 +187,10 @@ impl Bench {
         self.tell(Input::EngineReady {
             model: offer(),
             backend: Backend::Cpu,
+            threads: Some(Threads {
+                used: 1,
+                reason: Some("the page is not cross-origin isolated".to_owned()),
+            }),
             millitokens_per_second: 10_000,
         })
     }

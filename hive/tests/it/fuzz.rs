@@ -69,6 +69,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         3 => Just(Input::EngineReady {
             model: offer(),
             backend: Backend::Webgpu,
+            threads: None,
             millitokens_per_second: 1,
         }),
         1 => Just(Input::EngineLost { reason: "lost".to_owned() }),

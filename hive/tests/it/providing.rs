@@ -10,6 +10,17 @@ use thrum_protocol::time::Millis;
 use thrum_protocol::view::{Command, DonationMode, State};
 
 #[test]
+fn the_page_sees_what_computes_and_why_it_is_not_more() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.snapshot().status.threads, None);
+    bench.engine_ready();
+    let status = bench.snapshot().status;
+    assert_eq!(status.threads, Some(1));
+    let reason = "the page is not cross-origin isolated";
+    assert_eq!(status.threads_reason.as_deref(), Some(reason));
+}
+
+#[test]
 fn nothing_is_computed_before_the_person_donates() {
     let mut bench = Bench::new();
     bench.engine_ready();

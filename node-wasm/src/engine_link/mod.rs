@@ -92,6 +92,7 @@ fn source_file(file: ResolvedFile, blobs: &mut Vec<Blob>) -> SourceFile {
 /// A dedicated worker with the engine in it. Dropping the link ends the worker.
 pub struct EngineLink {
     wire: Wire,
+    threads: Option<u32>,
 }
 
 impl EngineLink {
@@ -108,7 +109,16 @@ impl EngineLink {
     ) -> Result<Self, SpawnError> {
         Ok(Self {
             wire: Wire::spawn(worker_url, on_event)?,
+            threads: None,
         })
+    }
+
+    /// Has models on the CPU computed with so many threads, where the browser allows; none: with as
+    /// many as suit the machine.
+    #[must_use]
+    pub fn with_threads(mut self, threads: Option<u32>) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// Loads a model in place of the loaded one, which answers meanwhile.
@@ -119,6 +129,7 @@ impl EngineLink {
             load,
             source,
             backend,
+            threads: self.threads,
         };
         self.wire.revive();
         self.wire.send(order, blobs);
@@ -136,6 +147,7 @@ impl EngineLink {
             inspection,
             source,
             backend,
+            threads: self.threads,
         };
         self.wire.revive();
         self.wire.send(order, blobs);

@@ -101,7 +101,9 @@ async fn embed(
 )]
 fn cause(error: &EngineError) -> LossCause {
     match error {
-        EngineError::GpuLost { .. } | EngineError::GpuUnavailable { .. } => LossCause::EngineFailed,
+        EngineError::GpuLost { .. }
+        | EngineError::GpuUnavailable { .. }
+        | EngineError::MemberLost { .. } => LossCause::EngineFailed,
         EngineError::OutOfMemory { .. } => LossCause::OutOfMemory,
         _ => LossCause::InvalidRequest,
     }

@@ -1,5 +1,6 @@
 //! What a model is and whether it fits, before any of it is downloaded but its header.
 
+use super::crew;
 use super::error::LoadError;
 use super::headers;
 use super::kept::{Kept, PartRecord, Record, Room};
@@ -84,6 +85,10 @@ pub(super) async fn inspect(
             available_bytes: (backend == Backend::Cpu).then_some(available_bytes),
             free_storage_bytes: room.free_bytes(),
             backend,
+            workers: match backend {
+                Backend::Cpu => crew::expected(request.threads),
+                Backend::Webgpu => 1,
+            },
             kept: whole.is_some(),
         },
     ))
@@ -198,11 +203,14 @@ struct Circumstances {
     available_bytes: Option<u64>,
     free_storage_bytes: Option<u64>,
     backend: Backend,
+    /// that would compute
+    workers: usize,
     kept: bool,
 }
 
 fn judged(facts: Facts, around: Circumstances) -> Inspection {
     let ModelHeader { config, memory, .. } = &facts.header;
+    let memory = memory.with_workers(config, around.workers);
     let memory_bytes = memory.total_bytes();
     let (fits, reason) = verdict(memory_bytes, &around);
     let own_name = Some(config.name.clone()).filter(|name| !name.is_empty());

@@ -5,11 +5,13 @@ mod wardrobe;
 
 use super::answer::{Answer, End, Language};
 use super::clock::{now_ms, sleep};
+use super::crew::Members;
 use super::embed::Embedding;
 use super::load::Loaded;
 use super::messages::EngineEvent;
 use super::pace::Pacer;
 use std::collections::BTreeMap;
+use std::rc::Weak;
 use thrum_engine::error::EngineError;
 use thrum_engine::generate::Step;
 use thrum_engine::gpu::GpuDevice;
@@ -20,6 +22,7 @@ use thrum_protocol::id::ModelId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{Prompt, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::view::Threads;
 use wardrobe::Wardrobe;
 
 /// count; answers given at once. More would make each of them slow.
@@ -48,6 +51,8 @@ pub(super) struct Engine {
     /// jobs that run at once
     max_sessions: usize,
     memory: MemoryEstimate,
+    threads: Option<Threads>,
+    members: Weak<Members>,
     scheduler: Scheduler,
     jobs: BTreeMap<JobId, Job>,
     embedding: Embedding,
@@ -80,6 +85,8 @@ impl Engine {
             model,
             language,
             memory,
+            threads,
+            members,
         } = loaded;
         let context_tokens = u32::try_from(model.config().context_len).unwrap_or(u32::MAX);
         let (backend, device) = match model.backend() {
@@ -99,6 +106,8 @@ impl Engine {
             model,
             max_sessions,
             memory,
+            threads,
+            members,
             // Guessing pays where one answer is computed; the scheduler sees to that.
             scheduler: Scheduler::new(max_sessions, true),
             jobs: BTreeMap::new(),
@@ -113,6 +122,7 @@ impl Engine {
             load,
             model: self.offer.clone(),
             backend: self.backend,
+            threads: self.threads.clone(),
             millitokens_per_second,
         }
     }
@@ -124,7 +134,13 @@ impl Engine {
         }
         let sessions = self.max_sessions as u64;
         let genome_bytes = self.model.adapters().used_bytes();
-        self.memory.weight_bytes + genome_bytes + sessions * session_bytes(&self.memory)
+        let sessions_bytes = sessions * session_bytes(&self.memory);
+        let MemoryEstimate {
+            weight_bytes,
+            crew_bytes,
+            ..
+        } = self.memory;
+        weight_bytes + crew_bytes + genome_bytes + sessions_bytes
     }
 
     /// Whether a job waits or runs.
@@ -205,8 +221,11 @@ impl Engine {
         }
     }
 
-    /// Destroys the GPU device, if there is one.
+    /// Destroys the GPU device, if there is one, or ends a member of the crew, if there is one.
     pub(super) fn destroy_device(&self) {
+        if let Some(members) = self.members.upgrade() {
+            members.end_one();
+        }
         if let Some(device) = &self.device {
             device.destroy();
         }
@@ -257,6 +276,11 @@ impl Engine {
                 }
             }
             Err(EngineError::GpuLost { reason }) => return Err(Lost { reason }),
+            Err(error @ EngineError::MemberLost { .. }) => {
+                return Err(Lost {
+                    reason: error.to_string(),
+                });
+            }
             Err(error) => self.fail_all(&error, tell),
         }
         for job in self.jobs.values_mut() {

@@ -8,6 +8,7 @@
 
 use super::answer::Language;
 use super::bytes::BlobBytes;
+use super::crew::{self, Members};
 use super::download::{Download, Wanted};
 use super::error::LoadError;
 use super::headers;
@@ -17,6 +18,7 @@ use super::keeping::Keeping;
 use super::kept::{Kept, Record, model_id};
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, SourceFile, Stage, UrlFile};
+use std::rc::{Rc, Weak};
 use thrum_engine::cpu::PanelStore;
 use thrum_engine::error::EngineError;
 use thrum_engine::gguf::{ModelHeader, WeightSink};
@@ -24,7 +26,7 @@ use thrum_engine::gpu::{GpuDevice, GpuUpload};
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::Model;
 use thrum_protocol::id::ModelId;
-use thrum_protocol::view::LogLevel;
+use thrum_protocol::view::{LogLevel, Threads};
 use web_sys::Blob;
 
 /// tokens; a prompt of the longest kind and an answer to it. On a GPU the cache for all of them is
@@ -38,12 +40,18 @@ pub(super) struct Loaded {
     pub(super) model: Model,
     pub(super) language: Language,
     pub(super) memory: MemoryEstimate,
+    /// none on a GPU
+    pub(super) threads: Option<Threads>,
+    /// those that compute with the leader; its crew ends them
+    pub(super) members: Weak<Members>,
 }
 
 /// Loads models.
 pub(super) struct Loader<'a> {
     /// bytes of memory that a model on the CPU may take
     pub(super) available_bytes: u64,
+    /// as in [`super::messages::Order::Load`]
+    pub(super) threads: Option<u32>,
     pub(super) tell: &'a dyn Fn(EngineEvent),
 }
 
@@ -53,6 +61,8 @@ pub(super) struct LoadRequest {
     /// the files beside the message, in order
     pub(super) blobs: Vec<Blob>,
     pub(super) backend: BackendChoice,
+    /// on the CPU; none: as many as suit the machine
+    pub(super) threads: Option<u32>,
 }
 
 /// One file of a model.
@@ -168,7 +178,7 @@ impl Loader<'_> {
         kept: &Kept,
         record: &Record,
     ) -> Result<Loaded, LoadError> {
-        let mut intake = Intake::new(self, target);
+        let mut intake = Intake::new(self, target.staffed(self).await);
         if record.parts.len() > 1 {
             let mut parts = Vec::new();
             for number in 0..record.parts.len() {
@@ -196,7 +206,7 @@ impl Loader<'_> {
         parts: &[Part],
         keeping: &mut Keeping<'_>,
     ) -> Result<Loaded, LoadError> {
-        let mut intake = Intake::new(self, target);
+        let mut intake = Intake::new(self, target.staffed(self).await);
         let read = async {
             if parts.len() > 1 {
                 let mut headers = Vec::new();
@@ -303,15 +313,25 @@ pub(super) struct GpuTarget {
     upload: GpuUpload,
 }
 
+/// Panels on their way into memory, and who holds them.
+#[derive(Default)]
+pub(super) struct CpuTarget {
+    store: PanelStore,
+    /// none where they were not wanted or not to be had
+    members: Option<Weak<Members>>,
+    /// why there are fewer threads than were to be
+    reason: Option<String>,
+}
+
 /// Where weights go.
 pub(super) enum Target {
-    Cpu(PanelStore),
+    Cpu(Box<CpuTarget>),
     Gpu(Box<GpuTarget>),
 }
 
 impl Target {
     fn cpu() -> Self {
-        Self::Cpu(PanelStore::default())
+        Self::Cpu(Box::default())
     }
 
     fn gpu(device: &GpuDevice) -> Self {
@@ -329,6 +349,55 @@ impl Target {
         }
     }
 
+    /// On the CPU, with members started for as many threads as are wanted and the browser allows.
+    async fn staffed(self, loader: &Loader<'_>) -> Self {
+        let threads = crew::wanted(loader.threads);
+        if !self.is_cpu() || threads < 2 {
+            return self;
+        }
+        Self::Cpu(Box::new(match crew::start(threads as usize - 1).await {
+            Ok(members) => CpuTarget {
+                store: PanelStore::with_crew(members.crew()),
+                members: Some(Rc::downgrade(&members)),
+                reason: None,
+            },
+            Err(reason) => {
+                loader.log(
+                    LogLevel::Info,
+                    format!("computing with 1 thread instead of {threads}: {reason}"),
+                );
+                CpuTarget {
+                    reason: Some(reason),
+                    ..CpuTarget::default()
+                }
+            }
+        }))
+    }
+
+    /// Waits for members to hold what they were sent; says how many threads compute.
+    ///
+    /// # Errors
+    /// [`EngineError::MemberLost`].
+    pub(super) async fn settle(&self) -> Result<(Option<Threads>, Weak<Members>), EngineError> {
+        let Self::Cpu(cpu) = self else {
+            return Ok((None, Weak::new()));
+        };
+        let mut threads = Threads {
+            used: 1,
+            reason: cpu.reason.clone(),
+        };
+        let Some(weak) = &cpu.members else {
+            return Ok((Some(threads), Weak::new()));
+        };
+        if let Some(members) = weak.upgrade() {
+            members.ready().await?;
+            threads.used = members.threads();
+        } else {
+            threads.reason = Some("the model is too small to be shared".to_owned());
+        }
+        Ok((Some(threads), Weak::clone(weak)))
+    }
+
     pub(super) fn is_cpu(&self) -> bool {
         match self {
             Self::Cpu(_) => true,
@@ -338,7 +407,7 @@ impl Target {
 
     pub(super) fn sink(&mut self) -> &mut dyn WeightSink {
         match self {
-            Self::Cpu(store) => store,
+            Self::Cpu(cpu) => &mut cpu.store,
             Self::Gpu(gpu) => &mut gpu.upload,
         }
     }
@@ -352,7 +421,7 @@ impl Target {
         let sessions = jobs::sessions(&header.memory, !self.is_cpu(), available_bytes);
         let positions = sessions * config.context_len;
         Ok(match self {
-            Self::Cpu(store) => Model::new(store.into_model()?, positions),
+            Self::Cpu(cpu) => Model::new(cpu.store.into_model()?, positions),
             Self::Gpu(gpu) => Model::new(gpu.upload.into_model().await?, positions),
         })
     }

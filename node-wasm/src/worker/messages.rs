@@ -14,7 +14,10 @@ use thrum_protocol::id::ModelId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::LogLevel;
+use thrum_protocol::view::{LogLevel, Threads};
+
+/// count; threads on the CPU. More wait for each other longer than they compute.
+pub(crate) const MAX_THREADS: u32 = 16;
 
 /// What the person chose to compute with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +41,8 @@ pub(crate) enum Order {
         /// its number
         job: u64,
     },
-    /// destroy the GPU device as a driver that resets does: how the lost device is tested
+    /// destroy the GPU device as a driver that resets does, or end a worker that computes as a
+    /// browser without memory does: how their loss is tested
     DestroyDevice,
     /// give one vector for each text; `Embedded` follows
     Embed {
@@ -60,6 +64,8 @@ pub(crate) enum Order {
         source: LoadSource,
         /// what shall compute
         backend: BackendChoice,
+        /// with how many threads on the CPU; none: as many as suit the machine
+        threads: Option<u32>,
     },
     /// keep genomes in the database of the node of this name; before any other order
     KeepGenomes {
@@ -84,6 +90,8 @@ pub(crate) enum Order {
         source: LoadSource,
         /// what shall compute
         backend: BackendChoice,
+        /// as in [`Order::Inspect`]
+        threads: Option<u32>,
     },
     /// take a genome for the loaded model, and keep it; `GenomeLoaded` follows
     LoadGenome {
@@ -386,6 +394,8 @@ pub enum EngineEvent {
         model: ModelOffer,
         /// what computes
         backend: Backend,
+        /// with how many threads; none on a GPU
+        threads: Option<Threads>,
         /// thousandths of a token per second, one answer alone
         millitokens_per_second: u64,
     },

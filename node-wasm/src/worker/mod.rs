@@ -13,6 +13,7 @@ mod answer;
 mod bytes;
 mod clock;
 mod crash;
+mod crew;
 mod download;
 mod embed;
 mod error;
@@ -49,8 +50,11 @@ const MAX_ORDERS: usize = 1_024;
 /// An order and the Blobs beside it.
 pub(crate) type Inbound = (Order, Vec<Blob>);
 
-/// Runs the worker until the page ends it.
+/// Runs the worker until the page ends it. A member of a crew listens to its leader alone.
 pub(crate) fn start() {
+    if crew::is_member() {
+        return;
+    }
     crash::report_crashes();
     let (mut sender, orders) = mpsc::channel(MAX_ORDERS);
     let mut timer = Timer::new(|| tell(EngineEvent::Wake));

@@ -204,12 +204,14 @@ impl<'a> Worker<'a> {
                 inspection,
                 source,
                 backend,
+                threads,
             } => self.inspect(
                 inspection,
                 LoadRequest {
                     source,
                     blobs,
                     backend,
+                    threads,
                 },
             ),
             Order::KeepGenomes { store } => self.genomes.keep_in(store),
@@ -226,12 +228,14 @@ impl<'a> Worker<'a> {
                 load,
                 source,
                 backend,
+                threads,
             } => {
                 let before = self.replace_loading();
                 let request = LoadRequest {
                     source,
                     blobs,
                     backend,
+                    threads,
                 };
                 self.load(load, Rc::new(request), before);
             }
@@ -284,6 +288,7 @@ impl<'a> Worker<'a> {
         let held_bytes = self.engine.as_ref().map_or(0, Engine::held_bytes);
         let loader = Loader {
             available_bytes: self.surroundings.available_bytes.saturating_sub(held_bytes),
+            threads: request.threads,
             tell: self.tell,
         };
         let wanted = Rc::clone(&request);

@@ -20,6 +20,8 @@ pub(crate) struct Rig {
     orders: mpsc::Sender<Inbound>,
     events: mpsc::UnboundedReceiver<EngineEvent>,
     last_load: u64,
+    /// what models are loaded with
+    pub(crate) threads: u32,
 }
 
 /// How a job ended.
@@ -50,6 +52,7 @@ impl Rig {
             orders,
             events,
             last_load: 0,
+            threads: 1,
         }
     }
 
@@ -88,6 +91,7 @@ impl Rig {
             load,
             source,
             backend,
+            threads: Some(self.threads),
         };
         self.orders
             .try_send((order, blobs))
@@ -105,6 +109,7 @@ impl Rig {
             inspection: 1,
             source,
             backend: BackendChoice::Cpu,
+            threads: Some(self.threads),
         };
         self.orders
             .try_send((order, blobs))

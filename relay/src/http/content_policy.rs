@@ -2,7 +2,7 @@
 //!
 //! Scripts come from the relay itself, plus those written into `index.html`, each by its hash:
 //! Trunk writes one that starts the page. Connections go anywhere, since a person may join any
-//! relay and load a model from any address. No isolation headers: they would break embedding.
+//! relay and load a model from any address.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

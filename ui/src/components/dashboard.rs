@@ -531,6 +531,8 @@ fn model_panel(wishes: &Wishes) -> Html {
     html! {
         <ModelPanel loaded={snapshot.and_then(|it| it.model.clone())}
             backend={snapshot.and_then(|it| it.status.backend)}
+            threads={snapshot.and_then(|it| it.status.threads)}
+            threads_reason={snapshot.and_then(|it| it.status.threads_reason.clone())}
             default={app.catalogue().and_then(Catalogue::default_model).cloned()}
             {chosen} busy={app.busy.clone()} inspected={app.inspected.clone()} storage={app.storage.clone()} {on_wish} />
     }

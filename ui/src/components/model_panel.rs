@@ -21,6 +21,10 @@ pub(crate) struct ModelPanelProps {
     pub(crate) loaded: Option<ModelView>,
     /// what computes
     pub(crate) backend: Option<Backend>,
+    /// with how many threads, where the CPU computes
+    pub(crate) threads: Option<u32>,
+    /// why they are fewer than were to be
+    pub(crate) threads_reason: Option<String>,
     /// what would be loaded
     pub(crate) default: Option<Listed>,
     /// the name of what is used instead
@@ -152,11 +156,18 @@ fn current(props: &ModelPanelProps) -> Html {
                 Backend::Cpu => "CPU (WebAssembly)",
                 Backend::Webgpu => "WebGPU",
             });
+        let threads = props.threads.map(|threads| {
+            let counted = format::counted(threads.into(), "thread", "threads");
+            let reason = props.threads_reason.as_ref();
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            html! { <div><dt>{ "Threads" }</dt><dd data-testid="threads">{ counted }{ reason }</dd></div> }
+        });
         return html! {
             <dl class="facts" data-testid="model" data-model-id={model.id.to_string()}>
                 <div><dt>{ "Loaded" }</dt><dd>{ &model.name }</dd></div>
                 <div><dt>{ "Context" }</dt><dd class="number">{ format::counted(model.context_tokens.into(), "token", "tokens") }</dd></div>
                 <div><dt>{ "Computes on" }</dt><dd>{ backend }</dd></div>
+                { threads }
             </dl>
         };
     }

@@ -21,6 +21,8 @@ fn snapshot(state: State, model: Option<u8>) -> Rc<Snapshot> {
             reason: String::new(),
             model: model.as_ref().map(|model| model.name.clone()),
             backend: None,
+            threads: None,
+            threads_reason: None,
             version: "0".to_owned(),
             commit: "0".to_owned(),
         },
