@@ -2,30 +2,26 @@
 //!
 //! Bit for bit what `kernel_portable.rs` computes.
 
-use std::arch::wasm32::{
-    f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_splat, u32x4, u32x4_shl, u32x4_splat,
-    v128, v128_and,
-};
+use std::arch::wasm32::{u32x4, u32x4_shl, u32x4_splat, v128_and};
 
 use super::packed::Bf16Lanes;
 use crate::cpu::lanes::{LANES, fold};
+use crate::cpu::lanes_simd128::{Eight, add_products, load, splat, store};
 
 /// Eight numbers as they lie in memory.
 pub(super) trait Vector: Copy {
-    fn load(&self) -> (v128, v128);
+    fn load(&self) -> Eight;
 }
 
 impl Vector for [f32; LANES] {
-    /// Compiles to two loads.
-    fn load(&self) -> (v128, v128) {
-        let [a, b, c, d, e, f, g, h] = *self;
-        (f32x4(a, b, c, d), f32x4(e, f, g, h))
+    fn load(&self) -> Eight {
+        load(self)
     }
 }
 
 impl Vector for Bf16Lanes {
     /// One load, one shift, one mask.
-    fn load(&self) -> (v128, v128) {
+    fn load(&self) -> Eight {
         let [a, b, c, d] = self.0;
         let both = u32x4(a, b, c, d);
         (
@@ -41,7 +37,7 @@ pub(super) fn down<const K: usize, V: Vector>(
     x: &[[f32; LANES]], // (cols / 8, 8)
     t: &mut [f32],      // (K)
 ) {
-    let mut sums = [(f32x4_splat(0.0), f32x4_splat(0.0)); K];
+    let mut sums = [splat(0.0); K];
     for (a, x) in a.as_chunks::<K>().0.iter().zip(x) {
         let x = x.load();
         for k in 0..K {
@@ -59,36 +55,15 @@ pub(super) fn up<const K: usize, V: Vector>(
     t: &[f32],              // (K)
     y: &mut [[f32; LANES]], // (rows / 8, 8)
 ) {
-    let mut factors = [f32x4_splat(0.0); K];
+    let mut factors = [splat(0.0); K];
     for (factor, t) in factors.iter_mut().zip(t) {
-        *factor = f32x4_splat(*t);
+        *factor = splat(*t);
     }
     for (b, y) in b.as_chunks::<K>().0.iter().zip(y) {
         let mut sums = y.load();
         for k in 0..K {
-            sums = add_products(sums, b[k].load(), (factors[k], factors[k]));
+            sums = add_products(sums, b[k].load(), factors[k]);
         }
         *y = store(sums);
     }
-}
-
-fn add_products(sums: (v128, v128), a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
-    (
-        f32x4_add(sums.0, f32x4_mul(a.0, b.0)),
-        f32x4_add(sums.1, f32x4_mul(a.1, b.1)),
-    )
-}
-
-/// Compiles to two stores.
-fn store((low, high): (v128, v128)) -> [f32; LANES] {
-    [
-        f32x4_extract_lane::<0>(low),
-        f32x4_extract_lane::<1>(low),
-        f32x4_extract_lane::<2>(low),
-        f32x4_extract_lane::<3>(low),
-        f32x4_extract_lane::<0>(high),
-        f32x4_extract_lane::<1>(high),
-        f32x4_extract_lane::<2>(high),
-        f32x4_extract_lane::<3>(high),
-    ]
 }

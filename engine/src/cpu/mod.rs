@@ -11,6 +11,8 @@ mod cache;
 pub mod crew;
 pub mod kernels;
 pub mod lanes;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) mod lanes_simd128;
 mod linear;
 mod model;
 pub mod panels;
