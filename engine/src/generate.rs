@@ -224,6 +224,31 @@ impl Generation {
             None => None,
         };
         let Choice { id, logprobs } = self.sampler.choose(logits, &self.tokens, index, allowed)?;
+        self.append(id, logprobs, tokenizer)
+    }
+
+    /// Whether the next token is the likeliest whatever else was said, so that nobody has to see
+    /// the logits.
+    pub fn takes_likeliest(&self) -> bool {
+        self.constraint.is_none() && self.params.sampling.takes_likeliest()
+    }
+
+    /// Takes `id` as the next token, which [`Generation::take`] would have chosen: that of the
+    /// largest logit, where [`Generation::takes_likeliest`].
+    ///
+    /// # Errors
+    /// As [`Generation::take`].
+    pub fn take_likeliest(&mut self, id: u32, tokenizer: &Tokenizer) -> Result<Step, EngineError> {
+        self.append(id, None, tokenizer)
+    }
+
+    fn append(
+        &mut self,
+        id: u32,
+        logprobs: Option<Logprobs>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, EngineError> {
+        let index = self.answer().len();
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
             return Ok(Step::Finished(Finish {

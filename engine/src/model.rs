@@ -134,11 +134,11 @@ impl Model {
         self.sequences.share_prefix(id, len)
     }
 
-    /// Takes an adapter, which sequences may use from then on; the weights are not touched.
+    /// Takes an adapter, which sequences may use from then on; the weights are not touched. Where
+    /// the GPU is gone it is kept for the model that takes this one's place.
     ///
     /// # Errors
-    /// As [`Registry::add`]; [`EngineError::GpuBufferTooLarge`] and [`EngineError::GpuLost`].
-    /// Nothing has changed then.
+    /// As [`Registry::add`]; [`EngineError::GpuBufferTooLarge`]. Nothing has changed then.
     pub async fn add_adapter(
         &mut self,
         adapter: impl Into<Arc<Adapter>>,
@@ -147,15 +147,41 @@ impl Model {
         let adapter = Arc::clone(self.adapters.get(id).expect("it was just added"));
         match &mut self.backend {
             Backend::Cpu(model) => model.add_adapter(id, &adapter),
-            Backend::Gpu(model) => {
-                if let Err(error) = model.set_adapters(&listed(&self.adapters)).await {
+            Backend::Gpu(model) => match model.set_adapters(&listed(&self.adapters)).await {
+                Ok(()) | Err(EngineError::GpuLost { .. }) => {}
+                Err(error) => {
                     self.adapters.remove(id)?;
                     return Err(error);
                 }
-            }
+            },
             Backend::Reference(model) => model.add_adapter(id, adapter),
         }
         Ok(id)
+    }
+
+    /// Takes every adapter of a model whose place this one takes, each under the id it had there,
+    /// in place of its own. Both are of one file.
+    ///
+    /// # Errors
+    /// [`EngineError::GpuBufferTooLarge`] and [`EngineError::GpuLost`].
+    pub async fn adopt_adapters(&mut self, adapters: &Registry) -> Result<(), EngineError> {
+        self.adapters = adapters.clone();
+        match &mut self.backend {
+            Backend::Cpu(model) => {
+                for (id, adapter) in self.adapters.iter() {
+                    model.add_adapter(id, adapter);
+                }
+            }
+            // Even no adapters at all cost a GPU a new program.
+            Backend::Gpu(_) if self.adapters.iter().next().is_none() => {}
+            Backend::Gpu(model) => model.set_adapters(&listed(&self.adapters)).await?,
+            Backend::Reference(model) => {
+                for (id, adapter) in self.adapters.iter() {
+                    model.add_adapter(id, Arc::clone(adapter));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Forgets an adapter; sequences that used it go on without.
@@ -251,6 +277,35 @@ impl Model {
         };
         let rows: Vec<BatchRow> = tokens.iter().enumerate().map(row).collect();
         self.forward(&rows).await
+    }
+
+    /// Whether choosing the likeliest token here saves bringing all logits to the CPU.
+    pub fn chooses(&self) -> bool {
+        matches!(self.backend, Backend::Gpu(_))
+    }
+
+    /// Appends `rows` as [`Model::forward`] does and returns the likeliest token after each that
+    /// wants logits, in their order, the first of equals where several are. A GPU sends 4 bytes for
+    /// each.
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; [`EngineError::LogitsNotFinite`] when a choice cannot be made.
+    ///
+    /// # Cancel safety
+    /// As [`Model::forward`].
+    pub async fn likeliest(&mut self, rows: &[BatchRow]) -> Result<Vec<u32>, EngineError> {
+        if !self.config.is_causal() {
+            return Err(self.wrong_task("continue a text"));
+        }
+        let pass = self.begin(rows)?;
+        let wanted = pass.wanted.len();
+        let ids = match &mut self.backend {
+            Backend::Cpu(model) => largest_of_each(&model.forward(&pass)?, wanted, 0)?,
+            Backend::Gpu(model) => model.likeliest(&pass).await?,
+            Backend::Reference(model) => largest_of_each(&model.forward(&pass), wanted, 0)?,
+        };
+        self.sequences.commit(rows);
+        Ok(ids)
     }
 
     /// The `steps` most likely tokens after each of `next`, which is appended to its sequence, as
@@ -413,7 +468,7 @@ fn largest_of_each(logits: &[f32], rows: usize, index: usize) -> Result<Vec<u32>
         best as u32
     };
     Ok(logits
-        .chunks_exact(logits.len() / rows)
+        .chunks_exact((logits.len() / rows.max(1)).max(1))
         .map(largest)
         .collect())
 }

@@ -13,6 +13,7 @@
 //!
 //! Invariant: the tokens of an answer do not depend on what else is computed.
 
+mod compute;
 mod draft;
 mod prefixes;
 
@@ -20,11 +21,13 @@ use std::collections::VecDeque;
 
 use crate::error::EngineError;
 use crate::generate::{Finish, Generation, Step};
+use crate::gpu::MAX_STEPS;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
 use crate::pass::{AdapterId, PAGE_LEN};
 use crate::sequences::{BatchRow, SequenceId};
 use crate::tokenizer::Tokenizer;
+use compute::Choice;
 use draft::Draft;
 use prefixes::Prefixes;
 
@@ -90,6 +93,7 @@ pub struct Scheduler {
     jobs: VecDeque<Job>,
     prefixes: Prefixes,
     max_running: usize,
+    max_steps: usize,
     guesses: bool,
     donates: bool,
     passes: u64,
@@ -105,6 +109,7 @@ impl Scheduler {
             jobs: VecDeque::new(),
             prefixes: Prefixes::default(),
             max_running: max_running.max(1),
+            max_steps: MAX_STEPS,
             guesses,
             donates: true,
             passes: 0,
@@ -173,6 +178,12 @@ impl Scheduler {
         self.donates = donates;
     }
 
+    /// Lets answers that take the likeliest token go at most so many tokens ahead in one pass where
+    /// the model can, at least one and at most [`MAX_STEPS`]: fewer waits, and longer ones.
+    pub fn set_max_steps(&mut self, steps: usize) {
+        self.max_steps = steps.clamp(1, MAX_STEPS);
+    }
+
     /// For whom the last pass was.
     pub fn last_turn(&self) -> Priority {
         self.last_turn
@@ -183,7 +194,13 @@ impl Scheduler {
         while self.prefixes.forget_oldest(model) {}
     }
 
-    /// After the model was lost and `model` took its place: every answer reads its past anew.
+    /// Lets at most so many answers hold a place in the cache at once, from the next pass on.
+    pub fn set_max_running(&mut self, max_running: usize) {
+        self.max_running = max_running.max(1);
+    }
+
+    /// After the model was lost and another of the same file took its place, whose sequences are
+    /// none: every answer reads its past anew and goes on where it was.
     pub fn restart(&mut self) {
         self.prefixes = Prefixes::default();
         for job in &mut self.jobs {
@@ -205,23 +222,28 @@ impl Scheduler {
         tokenizer: &Tokenizer,
     ) -> Result<Vec<Event>, EngineError> {
         let mut events = self.take_finished(model);
-        let parts = self.compose(model, &mut events)?;
+        let parts = match self.compose(model, &mut events) {
+            Ok(parts) => parts,
+            Err(error) => return told(events, error),
+        };
         if parts.is_empty() {
             // Whoever had this turn has to wait; the next is another's.
             self.passes += 1;
             return Ok(events);
         }
-        let rows = self.rows(&parts);
-        let mut logits = model.forward(&rows).await?;
+        let mut computed = match self.compute(&parts, model).await {
+            Ok(computed) => computed,
+            Err(error) => return told(events, error),
+        };
         self.passes += 1;
-        let mut logits = logits.chunks_exact_mut(model.config().vocab_size);
-        for part in &parts {
-            let wanted = match self.reads_all(part) {
-                true => part.guesses + 1,
-                false => 0,
-            };
-            let mut own: Vec<&mut [f32]> = logits.by_ref().take(wanted).collect();
-            self.hand_out(part, &mut own, model, tokenizer, &mut events)?;
+        let wanted = |part: &Part| match self.reads_all(part) {
+            true => part.guesses + 1,
+            false => 0,
+        };
+        let wanted: Vec<usize> = parts.iter().map(wanted).collect();
+        let shares = computed.shares(&wanted, model.config().vocab_size);
+        for (part, choices) in parts.iter().zip(shares) {
+            self.hand_out(part, choices, model, tokenizer, &mut events)?;
         }
         // Whoever was served goes to the end of the queue.
         let mut served: Vec<usize> = parts.iter().map(|part| part.job).collect();
@@ -261,25 +283,33 @@ impl Scheduler {
         rows
     }
 
-    /// Gives one answer what the pass computed for it.
+    /// Gives one answer what the pass computed for it: one choice for each row that it wanted, or
+    /// for each step that it went ahead.
     fn hand_out(
         &mut self,
         part: &Part,
-        logits: &mut [&mut [f32]],
+        choices: Vec<Choice<'_>>,
         model: &mut Model,
         tokenizer: &Tokenizer,
         events: &mut Vec<Event>,
     ) -> Result<(), EngineError> {
         let job = &mut self.jobs[part.job];
         job.n_read += part.rows - part.guesses;
-        if logits.is_empty() {
+        if choices.is_empty() {
             let (done, total) = (job.n_read, job.generation.tokens().len());
             events.push(Event::Step(job.id, Step::Prefill { done, total }));
             return Ok(());
         }
+        // What the model has read after the first choice: guesses, or what it chose itself.
+        let ahead = choices.len() - 1;
+        let is_guess = part.guesses > 0;
         let mut confirmed = 0;
-        for (i, logits) in logits.iter_mut().enumerate() {
-            let step = match job.generation.take(logits, tokenizer) {
+        for (i, choice) in choices.into_iter().enumerate() {
+            let taken = match choice {
+                Choice::Logits(logits) => job.generation.take(logits, tokenizer),
+                Choice::Likeliest(id) => job.generation.take_likeliest(id, tokenizer),
+            };
+            let step = match taken {
                 Ok(step) => step,
                 Err(error) => {
                     let id = job.id;
@@ -290,16 +320,18 @@ impl Scheduler {
             };
             let Step::Token(token) = &step else { break };
             let guessed = job.draft.guesses().get(i).filter(|_| i < part.guesses);
-            let is_confirmed = guessed == Some(&token.id);
+            let is_read = i < ahead && (!is_guess || guessed == Some(&token.id));
             events.push(Event::Step(job.id, step));
-            if !is_confirmed || job.generation.is_finished() {
+            if !is_read || job.generation.is_finished() {
                 break;
             }
             confirmed += 1;
         }
         job.n_read += confirmed;
-        job.draft.learn(part.guesses, confirmed);
-        let wrong = part.guesses - confirmed;
+        if is_guess || ahead == 0 {
+            job.draft.learn(part.guesses, confirmed);
+        }
+        let wrong = ahead - confirmed;
         if wrong > 0 {
             let sequence = job.sequence.expect("it was just computed");
             model.truncate(sequence, model.len(sequence)? - wrong)?;
@@ -560,6 +592,14 @@ impl Scheduler {
             model.close(sequence);
         }
         job.n_read = 0;
+    }
+}
+
+/// What has been said is said: an error comes back with the next pass.
+fn told(events: Vec<Event>, error: EngineError) -> Result<Vec<Event>, EngineError> {
+    match events.is_empty() {
+        true => Err(error),
+        false => Ok(events),
     }
 }
 

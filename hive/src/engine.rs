@@ -20,7 +20,7 @@ pub(crate) enum EngineState {
     NotLoaded,
     Loading,
     Ready(Loaded),
-    /// loading failed or the device was lost; `retry_at` is `None` where we gave up
+    /// loading failed, for the first time or after the device was lost; `retry_at` is `None` where we gave up
     Failed {
         reason: String,
         retry_at: Option<Millis>,
@@ -35,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) threads: Option<Threads>,
     pub(crate) millitokens_per_second: u64,
     since: Millis,
+    /// why the device is gone, while the model is loaded again and jobs wait
+    restoring: Option<String>,
 }
 
 impl Engine {
@@ -110,9 +112,25 @@ impl Engine {
             threads,
             millitokens_per_second,
             since: env.now,
+            restoring: None,
         });
         env.changed = true;
         replaced
+    }
+
+    /// The device is gone; the model is being loaded again, and its jobs wait.
+    pub(crate) fn restoring(&mut self, env: &mut Env, reason: String) {
+        if let EngineState::Ready(loaded) = &mut self.state {
+            let message = format!("what computes was lost, loading again: {reason}");
+            env.log(LogLevel::Warn, message);
+            loaded.restoring = Some(reason);
+            env.changed = true;
+        }
+    }
+
+    /// Why jobs wait, where they do.
+    pub(crate) fn waits_because(&self) -> Option<&str> {
+        self.loaded()?.restoring.as_deref()
     }
 
     pub(crate) fn lost(&mut self, env: &mut Env, reason: String) {

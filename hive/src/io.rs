@@ -132,7 +132,13 @@ pub enum Input {
         /// thousandths of a token per second
         millitokens_per_second: u64,
     },
-    /// the engine holds no model (loading failed, or the device was lost), and every job is gone
+    /// what computes was lost: the engine loads its model again and jobs wait; `EngineReady` or
+    /// `EngineLost` follows
+    EngineRestoring {
+        /// for people
+        reason: String,
+    },
+    /// the engine holds no model, and every job is gone
     EngineLost {
         /// for people
         reason: String,

@@ -193,6 +193,7 @@ impl Hive {
                     self.jobs_lost("another model was loaded");
                 }
             }
+            Input::EngineRestoring { reason } => self.engine.restoring(env, reason),
             Input::EngineLost { reason } => {
                 self.jobs_lost(&reason);
                 self.engine.lost(&mut self.env, reason);

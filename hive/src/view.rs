@@ -53,6 +53,17 @@ fn status(hive: &Hive, now: Millis) -> Status {
 /// Work comes first, then what a person must mend, then what is waited for.
 fn state_and_reason(hive: &Hive, now: Millis) -> (State, String) {
     let jobs = hive.provider.busy();
+    if let Some(why) = hive.engine.waits_because() {
+        let (state, then) = match jobs > 0 || hive.asker.working() {
+            true => (State::Working, ", and then goes on where it was"),
+            false => (State::Ready, ""),
+        };
+        let what = "The GPU was lost";
+        return (
+            state,
+            format!("{what} ({why}). The model is being loaded again{then}."),
+        );
+    }
     if jobs > 0 {
         let tasks = if jobs == 1 { "a task" } else { "tasks" };
         let ending = match hive.donation.mode() {

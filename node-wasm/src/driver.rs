@@ -336,6 +336,7 @@ impl Driver {
                 self.errands_lost(cause, &reason);
                 self.tell(Input::EngineLost { reason });
             }
+            EngineEvent::Restoring { reason } => self.tell(Input::EngineRestoring { reason }),
             EngineEvent::Embedded { embedding, result } => {
                 let result = result.map_err(LoadFailure::from);
                 self.errand_done(embedding, Reply::Embedded(result));

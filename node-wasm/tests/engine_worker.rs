@@ -16,7 +16,7 @@ mod rig;
 pub mod worker;
 
 use golden::{Golden, MODEL};
-use rig::{Outcome, Rig, blob, endless, file_source, prompt, sha256, url_of};
+use rig::{Outcome, Rig, blob, endless, file_source, prompt, sha256, url_of, url_source};
 use thrum_engine::arch::Architecture;
 use thrum_engine::synthetic::SyntheticModel;
 use thrum_protocol::model::Backend;
@@ -25,7 +25,6 @@ use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use worker::Surroundings;
 use worker::messages::{BackendChoice, EngineEvent, LossCause, Order, Stage};
-use worker::pace::Pacer;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -354,44 +353,6 @@ async fn jobs_take_turns_and_the_persons_own_go_first() {
     }
 }
 
-/// A script of steps of odd lengths, timers that are late, and interruptions by the person's own
-/// work, which nobody slows down.
-#[wasm_bindgen_test]
-fn work_for_others_takes_the_share_that_was_given() {
-    for percent in [5, 20, 50, 80, 100] {
-        let mut pacer = Pacer::new();
-        pacer.set(percent);
-        let (mut now_ms, mut worked_ms) = (1_000.0, 0.0);
-        let begun_ms = now_ms;
-        for round in 0..4_000_u32 {
-            let rest_ms = pacer.rest_ms(now_ms);
-            if rest_ms > 0.0 {
-                now_ms += rest_ms + f64::from(round * 7 % 5);
-                continue;
-            }
-            let step_ms = f64::from(1 + round * 13 % 37);
-            pacer.worked(now_ms, now_ms + step_ms);
-            now_ms += step_ms;
-            worked_ms += step_ms;
-        }
-        let share = 100.0 * worked_ms / (now_ms - begun_ms);
-        let given = f64::from(percent);
-        // What the first credit lets through is below a thousandth of so long a script.
-        assert!(share <= given * 1.001 + 0.1, "{share} % of {given} %");
-        assert!(share >= given * 0.98, "{share} % of {given} %");
-    }
-}
-
-#[wasm_bindgen_test]
-fn after_a_long_silence_no_burst_follows() {
-    let mut pacer = Pacer::new();
-    pacer.set(10);
-    pacer.worked(0.0, 10.0);
-    pacer.worked(60_000.0, 60_010.0);
-    pacer.worked(60_010.0, 60_020.0);
-    assert_eq!(pacer.rest_ms(60_020.0), 80.0);
-}
-
 /// While the person's own answer is computed, others get a pass in eight at most, and with a share of
 /// 5 % less than that.
 #[wasm_bindgen_test]
@@ -538,35 +499,166 @@ async fn a_model_that_does_not_fit_is_not_downloaded() {
     assert!(rig.refusal().await.1.contains("should have 1"));
 }
 
-/// A driver that resets, while the engine is idle and while it computes.
+/// A driver that resets while nobody asks anything: the next answer is as before.
 #[wasm_bindgen_test]
-async fn a_lost_device_is_told_and_loading_again_mends_it() {
+async fn a_device_lost_while_idle_is_replaced() {
     let mut rig = Rig::loaded(BackendChoice::Webgpu).await;
     let before = rig.answer(&prompt("a>b;c", 8)).await;
     rig.order(Order::DestroyDevice);
-    assert!(rig.refusal().await.1.contains("device"));
-    rig.run(1, &prompt("a", 1), true);
-    assert!(matches!(
-        rig.event().await,
-        EngineEvent::Failed {
-            job: 1,
-            invalid_request: false,
-            ..
-        }
-    ));
-
-    rig.load_blob(MODEL, BackendChoice::Webgpu);
-    rig.ready().await;
-    rig.run(2, &endless("a>b;c", 400), true);
-    rig.until(|event| matches!(event, EngineEvent::Tokens { job: 2, .. }))
+    rig.until(|event| matches!(event, EngineEvent::Restoring { .. }))
         .await;
+    rig.run(1, &prompt("a>b;c", 8), true);
+    let events = rig
+        .until(|event| matches!(event, EngineEvent::Done { job: 1, .. }))
+        .await;
+    assert!(is_mended(&events), "{events:?}");
+    assert_eq!(Outcome::of(1, &events), before);
+}
+
+/// And in the middle of answers, of all kinds: no job fails, none is answered otherwise, and what is
+/// asked meanwhile is answered too.
+#[wasm_bindgen_test]
+async fn answers_go_on_after_the_device_was_lost_as_if_it_was_not() {
+    let greedy = endless("a>b;c", 120);
+    let mut sampled = endless("cat>tac;dog>god;bird", 60);
+    sampled.sampling = Sampling {
+        temperature_milli: 900,
+        seed: 11,
+        ignore_eos: true,
+        ..Sampling::GREEDY
+    };
+    let mut rig = Rig::loaded(BackendChoice::Webgpu).await;
+    let (greedy_alone, sampled_alone) = (rig.answer(&greedy).await, rig.answer(&sampled).await);
+    rig.run(1, &greedy, true);
+    rig.run(2, &sampled, false);
+    let mut events = rig.until(|event| is_token_of(event, 1)).await;
     rig.order(Order::DestroyDevice);
-    rig.until(|event| matches!(event, EngineEvent::Lost { .. }))
-        .await;
+    events.extend(
+        rig.until(|event| matches!(event, EngineEvent::Restoring { .. }))
+            .await,
+    );
+    rig.run(3, &greedy, true);
+    for _ in 0..3 {
+        let done = |event: &EngineEvent| match event {
+            EngineEvent::Done { .. } => true,
+            EngineEvent::Failed { .. } | EngineEvent::Lost { .. } => panic!("{event:?}"),
+            _ => false,
+        };
+        events.extend(rig.until(done).await);
+    }
+    assert!(is_mended(&events), "{events:?}");
+    assert_eq!(Outcome::of(1, &events), greedy_alone);
+    assert_eq!(Outcome::of(2, &events), sampled_alone);
+    assert_eq!(Outcome::of(3, &events), greedy_alone);
+}
 
-    rig.load_blob(MODEL, BackendChoice::Webgpu);
+/// On its way to the device and while its speed is measured.
+#[wasm_bindgen_test]
+async fn a_device_lost_under_a_model_on_its_way_is_replaced() {
+    for moment in [Stage::Read, Stage::Probe] {
+        let mut rig = Rig::new();
+        rig.load_blob(MODEL, BackendChoice::Webgpu);
+        rig.until(|event| matches!(event, EngineEvent::Progress { stage, .. } if *stage == moment))
+            .await;
+        rig.order(Order::DestroyDevice);
+        let (events, backend) = rig.ready().await;
+        assert_eq!(backend, Backend::Webgpu, "{moment:?}");
+        let again = |event: &EngineEvent| match event {
+            EngineEvent::Log { message, .. } => message.contains("loading again"),
+            _ => false,
+        };
+        assert!(events.iter().any(again), "{moment:?}: {events:?}");
+        rig.answer(&prompt("a>b;c", 8)).await;
+    }
+}
+
+/// In the middle of texts to embed.
+#[wasm_bindgen_test]
+async fn vectors_are_given_after_the_device_was_lost_too() {
+    let model = SyntheticModel {
+        architecture: Architecture::Bert,
+        ..SyntheticModel::SMALL
+    };
+    let embed = |embedding| Order::Embed {
+        embedding,
+        texts: (0..24).map(|n| format!("ab {}", n % 3)).collect(),
+    };
+    let mut rig = Rig::new();
+    rig.load_blob(&model.gguf(), BackendChoice::Webgpu);
     rig.ready().await;
-    assert_eq!(rig.answer(&prompt("a>b;c", 8)).await, before);
+    let is_end = |event: &EngineEvent| matches!(event, EngineEvent::Embedded { .. });
+    rig.order(embed(1));
+    let before = rig.until(is_end).await.pop();
+    rig.order(embed(2));
+    rig.order(Order::DestroyDevice);
+    let mut events = rig.until(is_end).await;
+    let after = events.pop();
+    assert!(is_mended(&events), "{events:?}");
+    let vectors = |event| match event {
+        Some(EngineEvent::Embedded {
+            result: Ok(done), ..
+        }) => done.vectors,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(vectors(after), vectors(before));
+}
+
+/// Devices that do not hold: the answer goes on without a GPU.
+#[wasm_bindgen_test]
+async fn where_no_device_holds_the_cpu_goes_on() {
+    let mut rig = Rig::loaded(BackendChoice::Webgpu).await;
+    rig.run(1, &endless("a>b;c", 200), true);
+    rig.until(|event| is_token_of(event, 1)).await;
+    let mut ended = Vec::new();
+    loop {
+        rig.order(Order::DestroyDevice);
+        let events = rig.settled().await;
+        if let Some(EngineEvent::Ready { backend, .. }) = events.last() {
+            ended.push(*backend);
+        }
+        if ended.last() == Some(&Backend::Cpu) {
+            break;
+        }
+        assert!(ended.len() < 10, "{ended:?}");
+    }
+    let outcome = rig.outcome(1).await;
+    assert_eq!(outcome.finish_reason, FinishReason::Length);
+}
+
+/// A model that cannot be had again takes its jobs along, with the reason.
+#[wasm_bindgen_test]
+async fn without_the_file_the_jobs_fail_with_the_reason() {
+    let (url, id) = (url_of(MODEL), sha256(MODEL));
+    let mut rig = Rig::new();
+    rig.load(
+        url_source(&url, Some(id), None),
+        Vec::new(),
+        BackendChoice::Webgpu,
+    );
+    rig.ready().await;
+    rig.order(Order::Forget { model: id });
+    rig.until(|event| *event == EngineEvent::Forgotten { model: id })
+        .await;
+    web_sys::Url::revoke_object_url(&url).expect("it was made here");
+    rig.run(1, &endless("a>b;c", 400), true);
+    rig.until(|event| is_token_of(event, 1)).await;
+    rig.order(Order::DestroyDevice);
+    let events = rig
+        .until(|event| matches!(event, EngineEvent::Lost { .. }))
+        .await;
+    let failed = |event: &EngineEvent| match event {
+        EngineEvent::Failed {
+            job: 1, message, ..
+        } => message.contains("could not be read"),
+        _ => false,
+    };
+    assert!(events.iter().any(failed), "{events:?}");
+}
+
+/// The person is told, and then that the model is ready again.
+fn is_mended(events: &[EngineEvent]) -> bool {
+    let ready = |event: &EngineEvent| matches!(event, EngineEvent::Ready { .. });
+    events.iter().any(ready)
 }
 
 #[wasm_bindgen_test]

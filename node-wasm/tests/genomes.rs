@@ -210,6 +210,8 @@ async fn check_answers(backend: BackendChoice, store: &str) {
     for (job, (_, stack)) in stacks.iter().enumerate() {
         rig.run(job as u64, &worn(stack), true);
     }
+    // Where there is a GPU it is lost meanwhile, and the genomes with it.
+    rig.order(Order::DestroyDevice);
     let mut left = stacks.len();
     let mut seen = Vec::new();
     while left > 0 {

@@ -10,8 +10,8 @@ use crate::sequences::MAX_STACK;
 /// adapters; what 8 sequences with a stack each use at once, with as many again waiting.
 pub const MAX_ADAPTERS: usize = 128;
 
-/// Keeps adapters by id. An id is never given twice.
-#[derive(Debug)]
+/// Keeps adapters by id. An id is never given twice; a clone shares what it keeps.
+#[derive(Debug, Clone)]
 pub struct Registry {
     adapters: BTreeMap<AdapterId, Arc<Adapter>>,
     next: u32,

@@ -5,8 +5,7 @@
 //!    its bytes, `tensor` keeps them.
 //! 3. [`GpuUpload::into_tuned_model`] lets `tuning` find the fastest kernels and gives a
 //!    [`GpuModel`]; `program` turns its plan into dispatches, `space` and `cache` are their buffers.
-//! 4. [`GpuModel::forward`] gives logits, [`GpuModel::greedy`] several tokens at a time; [`DutyCycle`]
-//!    says when to rest.
+//! 4. [`GpuModel::forward`] gives logits, [`GpuModel::greedy`] several tokens at a time.
 //!
 //! Invariant: a device that is lost stays lost; every later call says so, and the caller starts at 1.
 
@@ -21,7 +20,6 @@ mod layout;
 mod linear;
 mod lora;
 mod model;
-mod pacing;
 mod page_turn;
 mod product;
 mod program;
@@ -47,8 +45,7 @@ mod test_device;
 
 pub use cache::CacheFormat;
 pub use device::{AdapterSummary, GpuDevice, GpuOptions};
-pub use model::GpuModel;
-pub use pacing::{DutyCycle, dispatches_per_submit};
+pub use model::{GpuModel, Traffic};
 pub use product::{ProductTimes, time_product};
 pub use space::MAX_STEPS;
 pub use tuning::{Clock, Tuning};

@@ -16,14 +16,12 @@ use crate::gpu::rope::Turns;
 use crate::gpu::space::{Capacity, MAX_STEPS, Space, pages_of};
 use crate::gpu::tuning::{Tuning, Ways};
 use crate::gpu::upload::{GpuSettings, Tensors};
+use crate::pacing::Submits;
 use crate::pass::{AdapterId, Pass};
 use crate::plan::{Plan, Register};
 use crate::rope::Rope;
 use crate::sequences::{PageCopy, PageTurn};
 use crate::weights::Slot;
-
-/// dispatches; what one submit has if nothing else is said: all of a token of most models.
-const DISPATCHES: usize = 4_096;
 
 /// A model whose weights, keys and values live on a GPU.
 ///
@@ -47,7 +45,37 @@ pub struct GpuModel {
     /// None when a buffer is another than when it was made.
     program: Option<Program>,
     readback: Readback,
-    dispatches_per_submit: usize,
+    most: Submits,
+    submits: u64,
+}
+
+/// What went between the CPU and the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Lists of commands given to the GPU for passes.
+    pub submits: u64,
+    /// Times that the CPU waited for the GPU.
+    pub waits: u64,
+    /// Bytes brought back.
+    pub read_bytes: u64,
+}
+
+/// What a pass brings back.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Hidden,
+    Ids,
+    Logits,
+    Record,
+}
+
+/// # Errors
+/// [`EngineError::LogitsNotFinite`] when one of `ids`, `(steps, rows)`, could not be chosen.
+fn chosen(ids: Vec<u32>, rows: usize) -> Result<Vec<u32>, EngineError> {
+    match ids.iter().position(|id| *id == u32::MAX) {
+        Some(at) => Err(EngineError::LogitsNotFinite { index: at / rows }),
+        None => Ok(ids),
+    }
 }
 
 impl GpuModel {
@@ -80,7 +108,8 @@ impl GpuModel {
             loras: Loras::none(),
             program: None,
             readback: Readback::new(),
-            dispatches_per_submit: DISPATCHES,
+            most: Submits::WHOLE,
+            submits: 0,
             device,
             config,
             tensors,
@@ -119,9 +148,19 @@ impl GpuModel {
         })
     }
 
-    /// Lets the browser draw after every so many dispatches of a pass; at least one.
-    pub fn set_dispatches_per_submit(&mut self, dispatches: usize) {
-        self.dispatches_per_submit = dispatches.max(1);
+    /// Lets the browser draw after so many dispatches of a pass.
+    pub fn set_submits(&mut self, submits: Submits) {
+        self.most = submits;
+    }
+
+    /// What went between the CPU and the GPU since the model was made.
+    pub fn traffic(&self) -> Traffic {
+        let (waits, read_bytes) = self.readback.used();
+        Traffic {
+            submits: self.submits,
+            waits,
+            read_bytes,
+        }
     }
 
     /// Replaces the adapters that sequences may name by these; the base is not touched. Their
@@ -154,23 +193,40 @@ impl GpuModel {
     /// When the future is dropped, the rows of the pass are written or not; everything else is as
     /// before.
     pub async fn forward(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
-        self.prepare(pass).await?;
         let wanted = pass.wanted.len();
-        let mut recorder = self.recorder();
+        let words = wanted * self.config.vocab_size;
+        self.prepare(pass).await?;
+        let mut recorder = self.recorder(pass);
         recorder.body(pass);
         if wanted == 0 {
             recorder.submit();
             return Ok(Vec::new());
         }
         recorder.head(pass);
-        let logits = self.space.place(Register::Logits, true).buffer;
-        let words = wanted * self.config.vocab_size;
-        let mut encoder = recorder.encoder;
-        let copy = self
-            .readback
-            .copy(&self.device, &mut encoder, logits, words);
-        self.device.queue.submit([encoder.finish()]);
-        self.readback.read(&self.device, copy).await
+        let encoder = recorder.end();
+        self.answer(encoder, Source::Logits, words).await
+    }
+
+    /// The likeliest token after each wanted row. One wait, 4 bytes read back for each.
+    ///
+    /// # Errors
+    /// As [`GpuModel::forward`]; [`EngineError::LogitsNotFinite`] when a choice could not be made.
+    ///
+    /// # Cancel safety
+    /// As [`GpuModel::forward`].
+    pub async fn likeliest(&mut self, pass: &Pass) -> Result<Vec<u32>, EngineError> {
+        self.prepare(pass).await?;
+        let mut recorder = self.recorder(pass);
+        recorder.body(pass);
+        let wanted = pass.wanted.len();
+        if wanted == 0 {
+            recorder.submit();
+            return Ok(Vec::new());
+        }
+        recorder.head(pass);
+        recorder.argmax(pass);
+        let encoder = recorder.end();
+        chosen(self.answer(encoder, Source::Ids, wanted).await?, wanted)
     }
 
     /// The last hidden state of every row, `(rows, dim)`.
@@ -178,23 +234,19 @@ impl GpuModel {
     /// # Errors
     /// As [`GpuModel::forward`].
     pub async fn hidden(&mut self, pass: &Pass) -> Result<Vec<f32>, EngineError> {
-        self.prepare(pass).await?;
-        let mut recorder = self.recorder();
-        recorder.body(pass);
-        let hidden = self.space.place(Register::Hidden, false).buffer;
         let words = pass.rows.len() * self.config.dim;
-        let mut encoder = recorder.encoder;
-        let copy = self
-            .readback
-            .copy(&self.device, &mut encoder, hidden, words);
-        self.device.queue.submit([encoder.finish()]);
-        self.readback.read(&self.device, copy).await
+        self.prepare(pass).await?;
+        let mut recorder = self.recorder(pass);
+        recorder.body(pass);
+        let encoder = recorder.end();
+        self.answer(encoder, Source::Hidden, words).await
     }
 
     /// The `steps` most likely tokens after each row of `pass`, one after the other, without asking
-    /// the CPU in between: one submit, one wait, `4 * steps` bytes read back for each row. Gives
-    /// `(steps, rows)` ids. Each row is the last of its sequence, whose pages have room for `steps`
-    /// positions from the row's own on; every row's logits are wanted.
+    /// the CPU in between: one wait, `4 * steps` bytes read back for each row, and one submit unless
+    /// [`GpuModel::set_submits`] says otherwise. Gives `(steps, rows)` ids. Each row is the last of
+    /// its sequence, whose pages have room for `steps` positions from the row's own on; every row's
+    /// logits are wanted.
     ///
     /// # Errors
     /// As [`GpuModel::forward`]; [`EngineError::LogitsNotFinite`] when a choice could not be made.
@@ -202,31 +254,43 @@ impl GpuModel {
     /// # Panics
     /// For no or more than [`MAX_STEPS`] steps, or when a row is not wanted.
     pub async fn greedy(&mut self, pass: &Pass, steps: usize) -> Result<Vec<u32>, EngineError> {
+        let rows = pass.rows.len();
         assert!(
-            (1..=MAX_STEPS).contains(&steps) && pass.wanted.len() == pass.rows.len(),
+            (1..=MAX_STEPS).contains(&steps) && pass.wanted.len() == rows,
             "a token is chosen for each row, a few times"
         );
         self.prepare(pass).await?;
-        let mut recorder = self.recorder();
+        let mut recorder = self.recorder(pass);
         for step in 0..steps {
             recorder.body(pass);
             recorder.head(pass);
-            recorder.greedy(pass, step);
+            recorder.argmax(pass);
+            recorder.advance(pass, step);
         }
-        let mut encoder = recorder.encoder;
-        let words = steps * pass.rows.len();
-        let record = &self.space.record;
+        let encoder = recorder.end();
+        let ids = self.answer(encoder, Source::Record, steps * rows);
+        chosen(ids.await?, rows)
+    }
+
+    /// Submits the end of a pass and waits for the first `words` words of `source`.
+    async fn answer<T: bytemuck::AnyBitPattern>(
+        &mut self,
+        mut encoder: wgpu::CommandEncoder,
+        source: Source,
+        words: usize,
+    ) -> Result<Vec<T>, EngineError> {
+        let source = match source {
+            Source::Hidden => self.space.place(Register::Hidden, false).buffer,
+            Source::Ids => &self.space.ids,
+            Source::Logits => self.space.place(Register::Logits, true).buffer,
+            Source::Record => &self.space.record,
+        };
         let copy = self
             .readback
-            .copy(&self.device, &mut encoder, record, words);
+            .copy(&self.device, &mut encoder, source, words);
         self.device.queue.submit([encoder.finish()]);
-        let ids: Vec<u32> = self.readback.read(&self.device, copy).await?;
-        match ids.iter().position(|id| *id == u32::MAX) {
-            Some(at) => Err(EngineError::LogitsNotFinite {
-                index: at / pass.rows.len(),
-            }),
-            None => Ok(ids),
-        }
+        self.submits += 1;
+        self.readback.read(&self.device, copy).await
     }
 
     /// Copies a page of every layer.
@@ -303,13 +367,14 @@ impl GpuModel {
         self.program = Some(Program::new(parts, &self.kernels, &self.plan).await);
     }
 
-    fn recorder(&self) -> Recorder<'_> {
+    fn recorder(&mut self, pass: &Pass) -> Recorder<'_> {
         Recorder {
             device: &self.device,
             program: self.program.as_ref().expect("prepare() built it"),
             encoder: self.device.encoder(),
             recorded: 0,
-            most: self.dispatches_per_submit,
+            most: self.most.of(pass.rows.len()),
+            submits: &mut self.submits,
         }
     }
 }
@@ -321,6 +386,7 @@ struct Recorder<'a> {
     encoder: wgpu::CommandEncoder,
     recorded: usize,
     most: usize,
+    submits: &'a mut u64,
 }
 
 impl Recorder<'_> {
@@ -334,9 +400,14 @@ impl Recorder<'_> {
         self.record(self.program.head(wanted).iter(), wanted);
     }
 
-    fn greedy(&mut self, pass: &Pass, step: usize) {
-        let steps = self.program.greedy(step).into_iter();
-        self.record(steps, pass.rows.len() as u32);
+    fn argmax(&mut self, pass: &Pass) {
+        let step = std::iter::once(self.program.argmax());
+        self.record(step, pass.wanted.len() as u32);
+    }
+
+    fn advance(&mut self, pass: &Pass, step: usize) {
+        let step = std::iter::once(self.program.advance(step));
+        self.record(step, pass.rows.len() as u32);
     }
 
     fn record<'d>(
@@ -349,6 +420,7 @@ impl Recorder<'_> {
             if self.recorded >= self.most {
                 let full = std::mem::replace(&mut self.encoder, self.device.encoder());
                 self.device.queue.submit([full.finish()]);
+                *self.submits += 1;
                 self.recorded = 0;
             }
             let descriptor = wgpu::ComputePassDescriptor::default();
@@ -360,7 +432,13 @@ impl Recorder<'_> {
         }
     }
 
+    /// The commands that are not submitted yet.
+    fn end(self) -> wgpu::CommandEncoder {
+        self.encoder
+    }
+
     fn submit(self) {
         self.device.queue.submit([self.encoder.finish()]);
+        *self.submits += 1;
     }
 }

@@ -1,6 +1,7 @@
 //! The whole model on a GPU against the reference: formats, architectures, sequences, adapters.
 
 mod adapters;
+mod answers;
 mod sequences;
 
 use std::path::PathBuf;

@@ -109,9 +109,14 @@ impl Program {
         &self.head[usize::from(wanted > 1)]
     }
 
-    /// The dispatches that choose tokens and make them rows, for step `step`.
-    pub(super) fn greedy(&self, step: usize) -> [&Dispatch; 2] {
-        [&self.argmax, &self.advance[step]]
+    /// Chooses the likeliest token of each wanted row.
+    pub(super) fn argmax(&self) -> &Dispatch {
+        &self.argmax
+    }
+
+    /// Makes what was chosen in step `step` the next rows.
+    pub(super) fn advance(&self, step: usize) -> &Dispatch {
+        &self.advance[step]
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Readback {
     /// Taken while it is mapped: a future that is dropped half-way loses its buffer, and the next
     /// call makes another.
     idle: Option<wgpu::Buffer>,
+    waits: u64,
+    bytes: u64,
 }
 
 /// A buffer to which words are copied.
@@ -28,6 +30,11 @@ pub(super) struct Copy {
 impl Readback {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// How often somebody waited, and for how many bytes in all.
+    pub(super) fn used(&self) -> (u64, u64) {
+        (self.waits, self.bytes)
     }
 
     /// A buffer to which `encoder` will have copied the first `words` words of `source`.
@@ -77,6 +84,8 @@ impl Readback {
             None => return Err(device.loss("the device stopped answering")),
         }
         device.check()?;
+        self.waits += 1;
+        self.bytes += bytes;
         // The mapping is as aligned as the browser made it, so the words are copied out.
         let words = buffer
             .get_mapped_range(..bytes)

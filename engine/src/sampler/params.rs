@@ -72,6 +72,16 @@ impl SamplerParams {
         logprobs: None,
     };
 
+    /// Whether the choice is the likeliest token as the model has it, and nothing is told of it.
+    pub fn takes_likeliest(&self) -> bool {
+        self.temperature == 0.0
+            && self.repetition_penalty == 1.0
+            && self.frequency_penalty == 0.0
+            && self.presence_penalty == 0.0
+            && self.logit_bias.is_empty()
+            && self.logprobs.is_none()
+    }
+
     /// Refuses the first parameter that is out of range or not a number.
     pub(super) fn check(&self) -> Result<(), EngineError> {
         within("temperature", self.temperature, 0.0, MAX_TEMPERATURE)?;

@@ -292,3 +292,24 @@ fn on_another_model_every_answer_goes_on() {
         assert_eq!(rig.answers[id], alone(ask));
     }
 }
+
+#[test]
+fn an_end_that_nobody_heard_of_survives_a_pass_that_failed() {
+    let mut rig = Rig::new(1_024, 4, false);
+    let ask = ask(10, 4, 1);
+    let whole = alone(&ask);
+    let (model, tokenizer) = (&rig.model, &rig.tokenizer);
+    let done = Generation::new(model, tokenizer, &ask.prompt, &whole, ask.params.clone());
+    let done = done.expect("a good request");
+    let done = rig.scheduler.submit(done, Priority::Local, Vec::new());
+    let done = done.expect("few are there");
+    // Its adapter is not there, so that no pass can be composed.
+    let generation = generation(&rig.model, &rig.tokenizer, &ask);
+    let adapters = vec![(AdapterId(9), 1.0)];
+    let failing = rig.scheduler.submit(generation, Priority::Local, adapters);
+    failing.expect("few are there");
+    rig.step();
+    assert_eq!(rig.finished[&done], FinishReason::Length);
+    let step = rig.scheduler.step(&mut rig.model, &rig.tokenizer);
+    pollster::block_on(step).expect_err("and then the error comes");
+}

@@ -13,7 +13,7 @@ use thrum_protocol::task::{
     Tokens,
 };
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, Event, Route};
+use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, Event, Route, State};
 
 #[test]
 fn without_a_provider_the_error_is_clear_and_in_time() {
@@ -385,6 +385,30 @@ fn a_lost_device_resumes_the_local_answer() {
         .iter()
         .any(|output| matches!(output, Output::Run { prompt, .. } if prompt.resumed == [1]));
     assert!(resumed);
+}
+
+#[test]
+fn while_a_lost_device_is_replaced_answers_wait_and_the_person_is_told() {
+    let mut bench = Bench::new();
+    bench.command(Command::Ask(local(1)));
+    let job = accepted(&bench.engine_ready()).expect("a job");
+    let reason = "the driver was reset".to_owned();
+    let outputs = bench.tell(Input::EngineRestoring { reason });
+    assert!(updates(&outputs).is_empty(), "nothing fails");
+    let status = bench.snapshot().status;
+    assert_eq!(status.state, State::Working);
+    assert!(status.reason.contains("the driver was reset"), "{status:?}");
+    // A further prompt is taken as well.
+    let further = accepted(&bench.command(Command::Ask(local(2)))).expect("a job");
+    assert!(
+        accepted(&bench.engine_ready()).is_none(),
+        "none begins anew"
+    );
+    assert!(!bench.snapshot().status.reason.contains("lost"));
+    for job in [job, further] {
+        let update = updates(&job_done(&mut bench, job)).remove(0);
+        assert!(matches!(update, AskUpdate::Done { .. }), "{update:?}");
+    }
 }
 
 #[test]

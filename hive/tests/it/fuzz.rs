@@ -73,6 +73,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             millitokens_per_second: 1,
         }),
         1 => Just(Input::EngineLost { reason: "lost".to_owned() }),
+        1 => Just(Input::EngineRestoring { reason: "lost".to_owned() }),
         3 => job().prop_map(|job| Input::JobTokens { job, tokens: vec![token(b"\xf0x"); 3] }),
         2 => job().prop_map(|job| Input::JobDone {
             job,

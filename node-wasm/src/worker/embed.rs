@@ -2,6 +2,7 @@
 //! work, and goes first.
 
 use super::answer::Language;
+use super::jobs::Lost;
 use super::messages::{Embeddings, EngineEvent, LossCause, Trouble};
 use std::collections::VecDeque;
 use thrum_engine::error::EngineError;
@@ -55,22 +56,33 @@ impl Embedding {
     }
 
     /// Computes one vector.
+    ///
+    /// # Errors
+    /// [`Lost`] when the device is gone; everything waits then as it did.
     pub(super) async fn step(
         &mut self,
         model: &mut Model,
         language: &Language,
         tell: &dyn Fn(EngineEvent),
-    ) {
+    ) -> Result<(), Lost> {
         let Some(mut request) = self.waiting.pop_front() else {
-            return;
+            return Ok(());
         };
         let embedding = request.embedding;
-        let result = match request.texts.pop_front() {
-            Some(text) => embed(model, language, &text, &mut request.done).await,
+        let result = match request.texts.front() {
+            Some(text) => embed(model, language, text, &mut request.done).await,
             None => Ok(()),
         };
+        if let Some(lost) = result.as_ref().err().and_then(Lost::of) {
+            self.waiting.push_front(request);
+            return Err(lost);
+        }
+        request.texts.pop_front();
         let result = match result {
-            Ok(()) if !request.texts.is_empty() => return self.waiting.push_front(request),
+            Ok(()) if !request.texts.is_empty() => {
+                self.waiting.push_front(request);
+                return Ok(());
+            }
             Ok(()) => Ok(request.done),
             Err(error) => Err(Trouble {
                 cause: cause(&error),
@@ -78,6 +90,7 @@ impl Embedding {
             }),
         };
         tell(EngineEvent::Embedded { embedding, result });
+        Ok(())
     }
 }
 
@@ -94,16 +107,13 @@ async fn embed(
     Ok(())
 }
 
-/// The device's and the allocator's failures are the engine's; all else is the request's.
+/// The allocator's failures are the engine's; all else is the request's.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the engine's errors may grow; most are about what was asked"
 )]
 fn cause(error: &EngineError) -> LossCause {
     match error {
-        EngineError::GpuLost { .. }
-        | EngineError::GpuUnavailable { .. }
-        | EngineError::MemberLost { .. } => LossCause::EngineFailed,
         EngineError::OutOfMemory { .. } => LossCause::OutOfMemory,
         _ => LossCause::InvalidRequest,
     }

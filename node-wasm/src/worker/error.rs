@@ -100,6 +100,19 @@ impl LoadError {
         }
     }
 
+    /// Whether the GPU is to blame, so that the CPU may succeed.
+    pub(crate) fn is_of_the_gpu(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(
+                EngineError::GpuUnavailable { .. }
+                    | EngineError::GpuLost { .. }
+                    | EngineError::GpuBufferTooLarge { .. }
+                    | EngineError::GpuShape { .. }
+            )
+        )
+    }
+
     /// What a program can tell of it.
     pub(crate) fn cause(&self) -> LossCause {
         match self {

@@ -7,9 +7,9 @@ use super::answer::{Answer, End, Language};
 use super::clock::{now_ms, sleep};
 use super::crew::Members;
 use super::embed::Embedding;
+use super::error::LoadError;
 use super::load::Loaded;
 use super::messages::EngineEvent;
-use super::pace::Pacer;
 use std::collections::BTreeMap;
 use std::rc::Weak;
 use thrum_engine::error::EngineError;
@@ -17,6 +17,7 @@ use thrum_engine::generate::Step;
 use thrum_engine::gpu::GpuDevice;
 use thrum_engine::memory::MemoryEstimate;
 use thrum_engine::model::{self, Model};
+use thrum_engine::pacing::{DutyCycle, steps_ahead};
 use thrum_engine::schedule::{Event, JobId, Priority, Scheduler};
 use thrum_protocol::id::ModelId;
 use thrum_protocol::model::{Backend, ModelOffer};
@@ -57,11 +58,28 @@ pub(super) struct Engine {
     jobs: BTreeMap<JobId, Job>,
     embedding: Embedding,
     wardrobe: Wardrobe,
+    /// whether what computes is gone and the model is awaited again
+    waits: bool,
 }
 
-/// The model cannot be used any more.
+/// What computes is gone, and with it the model.
 pub(super) struct Lost {
     pub(super) reason: String,
+}
+
+impl Lost {
+    /// None for an error that leaves the model as it was.
+    pub(super) fn of(error: &EngineError) -> Option<Self> {
+        match error {
+            EngineError::GpuLost { reason } => Some(Self {
+                reason: format!("the GPU: {reason}"),
+            }),
+            EngineError::MemberLost { .. } => Some(Self {
+                reason: error.to_string(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// An answer and what the page has of it.
@@ -89,10 +107,7 @@ impl Engine {
             members,
         } = loaded;
         let context_tokens = u32::try_from(model.config().context_len).unwrap_or(u32::MAX);
-        let (backend, device) = match model.backend() {
-            model::Backend::Cpu(_) | model::Backend::Reference(_) => (Backend::Cpu, None),
-            model::Backend::Gpu(gpu) => (Backend::Webgpu, Some(gpu.device().clone())),
-        };
+        let (backend, device) = backend_of(&model);
         let max_sessions = sessions(&memory, device.is_some(), available_bytes);
         Self {
             offer: ModelOffer {
@@ -113,7 +128,55 @@ impl Engine {
             jobs: BTreeMap::new(),
             embedding: Embedding::default(),
             wardrobe: Wardrobe::default(),
+            waits: false,
         }
+    }
+
+    /// What computes is gone: nothing is computed until [`Engine::go_on`], and jobs are taken as
+    /// ever.
+    pub(super) fn wait(&mut self) {
+        self.waits = true;
+        // What is left of it would stand in the way of another.
+        self.destroy_device();
+    }
+
+    /// Whether it waits for the model to be loaded again.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Every job goes on with the same model, loaded again, and the same adapters.
+    ///
+    /// # Errors
+    /// [`LoadError::WrongDigest`] for another model, [`LoadError::Engine`] where the adapters do
+    /// not get there. It waits on then.
+    pub(super) async fn go_on(
+        &mut self,
+        loaded: Loaded,
+        available_bytes: u64,
+    ) -> Result<(), LoadError> {
+        let Loaded {
+            id,
+            name: _,
+            mut model,
+            language,
+            memory,
+            threads,
+            members,
+        } = loaded;
+        if id != self.offer.id {
+            let (expected, found) = (self.offer.id, id);
+            return Err(LoadError::WrongDigest { expected, found });
+        }
+        model.adopt_adapters(self.model.adapters()).await?;
+        (self.backend, self.device) = backend_of(&model);
+        self.max_sessions = sessions(&memory, self.device.is_some(), available_bytes);
+        (self.model, self.language, self.memory) = (model, language, memory);
+        (self.threads, self.members) = (threads, members);
+        self.scheduler.set_max_running(self.max_sessions);
+        self.scheduler.restart();
+        self.waits = false;
+        Ok(())
     }
 
     /// What the page is told of it.
@@ -143,17 +206,17 @@ impl Engine {
         weight_bytes + crew_bytes + genome_bytes + sessions_bytes
     }
 
-    /// Whether a job waits or runs.
+    /// Whether there is something to compute, and something to compute it with.
     pub(super) fn has_work(&self) -> bool {
-        self.scheduler.has_work() || !self.embedding.is_empty()
+        !self.waits && (self.scheduler.has_work() || !self.embedding.is_empty())
     }
 
     /// How long there is nothing to do because work for others has to wait, in ms.
-    pub(super) fn rest_ms(&self, pacer: &Pacer) -> f64 {
+    pub(super) fn rest_ms(&self, duty: &DutyCycle) -> f64 {
         if self.scheduler.has_work_for(Priority::Local) || !self.embedding.is_empty() {
             return 0.0;
         }
-        pacer.rest_ms(now_ms())
+        duty.rest_ms(now_ms())
     }
 
     /// Takes a job whose genomes are here, or says why not.
@@ -231,13 +294,13 @@ impl Engine {
         }
     }
 
-    /// Resolves when the GPU device goes away; never on the CPU.
+    /// Resolves when the GPU device goes away; never on the CPU, and never twice.
     pub(super) async fn lost(&self) -> Lost {
-        match &self.device {
+        match self.device.as_ref().filter(|_| !self.waits) {
             Some(device) => loop {
                 if let Some(reason) = device.lost() {
                     return Lost {
-                        reason: reason.to_owned(),
+                        reason: format!("the GPU: {reason}"),
                     };
                 }
                 sleep(DEVICE_CHECK_PERIOD).await;
@@ -246,42 +309,43 @@ impl Engine {
         }
     }
 
-    /// Computes one pass; for others as `pacer` says.
+    /// Computes one pass; for others as `duty` says.
     ///
     /// # Errors
-    /// [`Lost`] when the device is gone, and every job with it.
+    /// [`Lost`] when what computes is gone; every job is as before.
     pub(super) async fn step(
         &mut self,
-        pacer: &mut Pacer,
+        duty: &mut DutyCycle,
         tell: &dyn Fn(EngineEvent),
     ) -> Result<(), Lost> {
         if !self.embedding.is_empty() {
             let (model, language) = (&mut self.model, &self.language);
-            self.embedding.step(model, language, tell).await;
-            return Ok(());
+            return self.embedding.step(model, language, tell).await;
         }
         let begun_ms = now_ms();
-        self.scheduler.set_donates(pacer.rest_ms(begun_ms) <= 0.0);
+        self.scheduler.set_donates(duty.rest_ms(begun_ms) <= 0.0);
         let stepped = self
             .scheduler
             .step(&mut self.model, &self.language.tokenizer)
             .await;
         if self.scheduler.last_turn() == Priority::Donated {
-            pacer.worked(begun_ms, now_ms());
+            duty.worked(begun_ms, now_ms());
         }
         match stepped {
             Ok(events) => {
+                let tokens = events.iter().filter(|event| is_token(event)).count();
+                if tokens > 0 && self.device.is_some() {
+                    let each_ms = (now_ms() - begun_ms) / tokens as f64;
+                    self.scheduler.set_max_steps(steps_ahead(each_ms));
+                }
                 for event in events {
                     self.hear(event, tell);
                 }
             }
-            Err(EngineError::GpuLost { reason }) => return Err(Lost { reason }),
-            Err(error @ EngineError::MemberLost { .. }) => {
-                return Err(Lost {
-                    reason: error.to_string(),
-                });
-            }
-            Err(error) => self.fail_all(&error, tell),
+            Err(error) => match Lost::of(&error) {
+                Some(lost) => return Err(lost),
+                None => self.fail_all(&error, tell),
+            },
         }
         for job in self.jobs.values_mut() {
             job.send_if_due(tell);
@@ -351,6 +415,18 @@ impl Job {
             self.sent_ms = now_ms();
         }
     }
+}
+
+/// What computes, and on what device.
+fn backend_of(model: &Model) -> (Backend, Option<GpuDevice>) {
+    match model.backend() {
+        model::Backend::Cpu(_) | model::Backend::Reference(_) => (Backend::Cpu, None),
+        model::Backend::Gpu(gpu) => (Backend::Webgpu, Some(gpu.device().clone())),
+    }
+}
+
+fn is_token(event: &Event) -> bool {
+    matches!(event, Event::Step(_, Step::Token(_)))
 }
 
 /// Answers that can be given at once.

@@ -18,6 +18,7 @@ use super::keeping::Keeping;
 use super::kept::{Kept, Record, model_id};
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, SourceFile, Stage, UrlFile};
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use thrum_engine::cpu::PanelStore;
 use thrum_engine::error::EngineError;
@@ -53,7 +54,16 @@ pub(super) struct Loader<'a> {
     /// as in [`super::messages::Order::Load`]
     pub(super) threads: Option<u32>,
     pub(super) tell: &'a dyn Fn(EngineEvent),
+    /// where it says what device a model is on its way to
+    pub(super) under_way: DeviceCell,
 }
+
+/// A device that somebody may want to look at.
+pub(super) type DeviceCell = Rc<Cell<Option<GpuDevice>>>;
+
+/// count; devices that are lost under a model on its way before it goes elsewhere. Loading again
+/// costs seconds, and a device that does not hold a model is lost each time.
+const MAX_LOST: usize = 2;
 
 /// A model that the page wants.
 pub(super) struct LoadRequest {
@@ -89,7 +99,8 @@ pub(super) fn parts_of(
 }
 
 impl Loader<'_> {
-    /// Loads a model; with [`BackendChoice::Auto`] on the CPU where the GPU cannot take it.
+    /// Loads a model, on another device where one is lost meanwhile; with [`BackendChoice::Auto`] on
+    /// the CPU where the GPU cannot take it.
     ///
     /// # Errors
     /// [`LoadError`] naming what stood in the way. Nothing is kept then.
@@ -97,23 +108,30 @@ impl Loader<'_> {
     /// # Cancel safety
     /// Dropping the future stops the download and keeps nothing.
     pub(super) async fn load(&self, request: &LoadRequest) -> Result<Loaded, LoadError> {
-        let device = match machine::choose(request.backend).await? {
-            Chosen::Gpu(device) => device,
-            Chosen::Cpu(why) => {
-                if let Some(why) = why {
-                    self.log(LogLevel::Info, format!("computing on the CPU: {why}"));
+        let mut lost = 0;
+        loop {
+            let device = match machine::choose(request.backend).await? {
+                Chosen::Gpu(device) => device,
+                Chosen::Cpu(why) => {
+                    if let Some(why) = why {
+                        self.log(LogLevel::Info, format!("computing on the CPU: {why}"));
+                    }
+                    return self.load_on(Target::cpu(), request).await;
                 }
-                return self.load_on(Target::cpu(), request).await;
+            };
+            self.under_way.set(Some((*device).clone()));
+            match self.load_on(Target::gpu(&device), request).await {
+                Err(LoadError::Engine(EngineError::GpuLost { reason })) if lost < MAX_LOST => {
+                    lost += 1;
+                    let message = format!("the GPU was lost ({reason}); loading again");
+                    self.log(LogLevel::Warn, message);
+                }
+                Err(error) if request.backend == BackendChoice::Auto && error.is_of_the_gpu() => {
+                    self.log(LogLevel::Warn, format!("computing on the CPU: {error}"));
+                    return self.load_on(Target::cpu(), request).await;
+                }
+                result => return result,
             }
-        };
-        match self.load_on(Target::gpu(&device), request).await {
-            Err(LoadError::Engine(error))
-                if request.backend == BackendChoice::Auto && is_of_the_gpu(&error) =>
-            {
-                self.log(LogLevel::Warn, format!("computing on the CPU: {error}"));
-                self.load_on(Target::cpu(), request).await
-            }
-            result => result,
         }
     }
 
@@ -241,7 +259,8 @@ impl Loader<'_> {
             }
             Err(error) => Err(error),
         };
-        if loaded.as_ref().is_err_and(|error| !error.is_of_the_way()) {
+        let is_bad = |error: &LoadError| !error.is_of_the_way() && !error.is_of_the_gpu();
+        if loaded.as_ref().is_err_and(is_bad) {
             keeping.discard().await;
         }
         loaded
@@ -425,17 +444,6 @@ impl Target {
             Self::Gpu(gpu) => Model::new(gpu.upload.into_model().await?, positions),
         })
     }
-}
-
-/// Whether the CPU may succeed where the GPU failed with `error`.
-fn is_of_the_gpu(error: &EngineError) -> bool {
-    matches!(
-        error,
-        EngineError::GpuUnavailable { .. }
-            | EngineError::GpuLost { .. }
-            | EngineError::GpuBufferTooLarge { .. }
-            | EngineError::GpuShape { .. }
-    )
 }
 
 /// Whether another copy of the file may do better.

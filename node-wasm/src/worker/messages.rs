@@ -363,7 +363,7 @@ pub enum EngineEvent {
         /// what happened
         message: String,
     },
-    /// there is no model: loading failed, or the device or the worker went away; every job is gone
+    /// there is no model: loading failed, or the worker went away; every job is gone
     Lost {
         /// for programs
         cause: LossCause,
@@ -398,6 +398,12 @@ pub enum EngineEvent {
         threads: Option<Threads>,
         /// thousandths of a token per second, one answer alone
         millitokens_per_second: u64,
+    },
+    /// what computes was lost, a GPU or a worker, and the model is being loaded again; jobs wait
+    /// meanwhile, and new ones are taken. `Ready` or `Lost` follows
+    Restoring {
+        /// for people
+        reason: String,
     },
     /// the next tokens of a job, in order
     Tokens {

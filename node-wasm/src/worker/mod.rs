@@ -27,8 +27,8 @@ mod kept;
 mod load;
 mod machine;
 pub mod messages;
-pub(crate) mod pace;
 mod probe;
+mod restore;
 mod serve;
 #[path = "../store/mod.rs"]
 #[expect(dead_code, reason = "the page uses the rest")]

@@ -3,16 +3,15 @@
 //!
 //! A model is loaded beside the one that answers, which goes on meanwhile. Only where both do not
 //! fit is the old one given up first; if the new one then cannot be loaded, the old one is loaded
-//! again.
+//! again. What becomes of a lost GPU is in [`restore`](super::restore).
 
 use super::clock::{Hop, sleep};
 use super::error::LoadError;
 use super::genomes::{self, Genomes, Wish};
 use super::jobs::{Engine, Lost};
 use super::kept::{Kept, Room};
-use super::load::{LoadRequest, Loaded, Loader};
+use super::load::{DeviceCell, LoadRequest, Loaded, Loader};
 use super::messages::{EngineEvent, LossCause, Order, Trouble};
-use super::pace::Pacer;
 use super::{Inbound, inspect, machine, probe};
 use futures::channel::mpsc::Receiver;
 use futures::future::{AbortHandle, LocalBoxFuture, abortable};
@@ -22,6 +21,8 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use thrum_engine::error::EngineError;
+use thrum_engine::pacing::DutyCycle;
+use thrum_engine::recovery::Recovery;
 use thrum_protocol::id::ModelId;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::LogLevel;
@@ -59,8 +60,11 @@ pub(crate) async fn serve(
         hop: Rc::new(Hop::new()?),
         engine: None,
         request: None,
+        last_load: 0,
         loading: None,
-        pacer: Pacer::new(),
+        under_way: DeviceCell::default(),
+        duty: DutyCycle::default(),
+        recovery: Recovery::default(),
         errands: FuturesUnordered::new(),
         inspections: BTreeMap::new(),
         genomes: Genomes::new(&tell),
@@ -69,8 +73,8 @@ pub(crate) async fn serve(
         match worker.next().await {
             Happening::Errand => {}
             Happening::Genome(step) => worker.genomes.on(step, &mut worker.engine).await,
-            Happening::Loading(stage) => worker.on_loading(stage),
-            Happening::Lost(Lost { reason }) => worker.lose(LossCause::EngineFailed, reason),
+            Happening::Loading(stage) => worker.on_loading(stage).await,
+            Happening::Lost(lost) => worker.on_lost(lost),
             Happening::Order(Some(inbound)) => worker.take(inbound),
             Happening::Order(None) => return Ok(()),
             Happening::Turn => worker.step().await?,
@@ -78,16 +82,23 @@ pub(crate) async fn serve(
     }
 }
 
-struct Worker<'a> {
+pub(super) struct Worker<'a> {
     orders: Receiver<Inbound>,
-    tell: &'a dyn Fn(EngineEvent),
-    surroundings: Surroundings,
-    hop: Rc<Hop>,
-    engine: Option<Engine>,
+    pub(super) tell: &'a dyn Fn(EngineEvent),
+    pub(super) surroundings: Surroundings,
+    pub(super) hop: Rc<Hop>,
+    pub(super) engine: Option<Engine>,
     /// how the engine's model was asked for
-    request: Option<Rc<LoadRequest>>,
-    loading: Option<Loading<'a>>,
-    pacer: Pacer,
+    pub(super) request: Option<Rc<LoadRequest>>,
+    /// number of the order that brought it
+    pub(super) last_load: u64,
+    pub(super) loading: Option<Loading<'a>>,
+    /// the device that a model is on its way to
+    under_way: DeviceCell,
+    /// the donor's share
+    duty: DutyCycle,
+    /// the devices that were lost of late
+    pub(super) recovery: Recovery,
     /// what is done beside everything else
     errands: FuturesUnordered<LocalBoxFuture<'a, ()>>,
     /// the errands that can be stopped; those that are done are forgotten with the next
@@ -107,18 +118,28 @@ enum Happening {
 }
 
 /// A model on its way.
-struct Loading<'a> {
-    load: u64,
-    request: Rc<LoadRequest>,
+pub(super) struct Loading<'a> {
+    pub(super) load: u64,
+    pub(super) request: Rc<LoadRequest>,
     /// how the model was asked for that was given up for this one
-    before: Option<Rc<LoadRequest>>,
-    /// whether it is the one that was given up
-    restores: bool,
-    progress: LocalBoxFuture<'a, Stage>,
+    pub(super) before: Option<Rc<LoadRequest>>,
+    pub(super) purpose: Purpose,
+    pub(super) progress: LocalBoxFuture<'a, Stage>,
+}
+
+/// What a model is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The page waits for it.
+    Asked,
+    /// It was given up for one that could not be loaded.
+    Restores,
+    /// The engine's jobs wait for it, whose device was lost.
+    Mends,
 }
 
 /// How far it is.
-enum Stage {
+pub(super) enum Stage {
     Loaded(Result<Box<Loaded>, LoadError>),
     Probed(Result<(Box<Loaded>, u64), LoadError>),
 }
@@ -163,15 +184,15 @@ impl<'a> Worker<'a> {
     /// How long there is work that has to wait, in ms; none where there is no work.
     fn rest_ms(&self) -> Option<f64> {
         let engine = self.engine.as_ref().filter(|engine| engine.has_work())?;
-        Some(engine.rest_ms(&self.pacer))
+        Some(engine.rest_ms(&self.duty))
     }
 
     /// One slice of work, if there is any, and the event loop's turn.
     async fn step(&mut self) -> Result<(), LoadError> {
         if let Some(engine) = &mut self.engine
-            && let Err(Lost { reason }) = engine.step(&mut self.pacer, self.tell).await
+            && let Err(lost) = engine.step(&mut self.duty, self.tell).await
         {
-            self.lose(LossCause::EngineFailed, reason);
+            self.on_lost(lost);
         }
         Ok(self.hop.hop().await?)
     }
@@ -187,6 +208,9 @@ impl<'a> Worker<'a> {
             Order::DestroyDevice => {
                 if let Some(engine) = &self.engine {
                     engine.destroy_device();
+                }
+                if let Some(device) = self.under_way.take() {
+                    device.destroy();
                 }
             }
             Order::Embed { embedding, texts } => match &mut self.engine {
@@ -246,7 +270,7 @@ impl<'a> Worker<'a> {
                 Some(engine) => engine.run(job, &prompt, local, self.tell),
                 None => refuse(job, self.tell),
             },
-            Order::Share { percent } => self.pacer.set(percent),
+            Order::Share { percent } => self.duty.set(percent),
             Order::StopEmbed { embedding } => {
                 if let Some(engine) = &mut self.engine {
                     engine.stop_embedding(embedding);
@@ -258,7 +282,8 @@ impl<'a> Worker<'a> {
                 }
             }
             Order::StopLoad { load } => {
-                if self.loading.as_ref().is_some_and(|it| it.load == load) {
+                let is_it = |it: &Loading<'_>| it.load == load && it.purpose != Purpose::Mends;
+                if self.loading.as_ref().is_some_and(is_it) {
                     self.stop_loading();
                 }
             }
@@ -285,12 +310,7 @@ impl<'a> Worker<'a> {
 
     /// Begins to load a model, in the memory that the one before leaves.
     fn load(&mut self, load: u64, request: Rc<LoadRequest>, before: Option<Rc<LoadRequest>>) {
-        let held_bytes = self.engine.as_ref().map_or(0, Engine::held_bytes);
-        let loader = Loader {
-            available_bytes: self.surroundings.available_bytes.saturating_sub(held_bytes),
-            threads: request.threads,
-            tell: self.tell,
-        };
+        let loader = self.loader(&request);
         let wanted = Rc::clone(&request);
         let progress = async move {
             let loaded = loader.load(&wanted).await;
@@ -300,17 +320,34 @@ impl<'a> Worker<'a> {
             load,
             request,
             before,
-            restores: false,
+            purpose: Purpose::Asked,
             progress: progress.boxed_local(),
         });
     }
 
-    fn on_loading(&mut self, stage: Stage) {
+    pub(super) fn loader(&self, request: &LoadRequest) -> Loader<'a> {
+        let held_bytes = self.engine.as_ref().map_or(0, Engine::held_bytes);
+        Loader {
+            available_bytes: self.surroundings.available_bytes.saturating_sub(held_bytes),
+            threads: request.threads,
+            tell: self.tell,
+            under_way: Rc::clone(&self.under_way),
+        }
+    }
+
+    async fn on_loading(&mut self, stage: Stage) {
         let Some(loading) = self.loading.take() else {
             return;
         };
+        let mends = loading.purpose == Purpose::Mends;
         match stage {
             Stage::Loaded(Ok(loaded)) => self.probe(loading, loaded),
+            Stage::Loaded(Err(error)) | Stage::Probed(Err(error)) if mends => {
+                self.mend_again(loading.request.backend, &error);
+            }
+            Stage::Probed(Ok((loaded, speed))) if mends => {
+                self.mended(&loading, *loaded, speed).await;
+            }
             Stage::Loaded(Err(error)) if self.engine.is_some() && self.makes_room(&error) => {
                 let before = self
                     .give_up("another model needs the memory")
@@ -322,6 +359,10 @@ impl<'a> Worker<'a> {
                 (self.tell)(engine.ready(loading.load, speed));
                 self.engine = Some(engine);
                 self.request = Some(loading.request);
+                self.last_load = loading.load;
+            }
+            Stage::Probed(Err(LoadError::Engine(EngineError::GpuLost { reason }))) => {
+                self.load_again(loading, reason);
             }
             Stage::Loaded(Err(error)) | Stage::Probed(Err(error)) => {
                 self.not_loaded(loading.load, loading.before, trouble(&error));
@@ -329,9 +370,14 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Measures the model's speed, alone: the one before has to go.
+    /// Measures the model's speed, alone: the one before has to go, unless it waits for this one.
     fn probe(&mut self, loading: Loading<'a>, mut loaded: Box<Loaded>) {
-        let before = self.give_up("another model was loaded").or(loading.before);
+        let before = match loading.purpose {
+            Purpose::Mends => None,
+            Purpose::Asked | Purpose::Restores => {
+                self.give_up("another model was loaded").or(loading.before)
+            }
+        };
         let (hop, tell) = (Rc::clone(&self.hop), self.tell);
         let progress = async move {
             let speed = probe::millitokens_per_second(&mut loaded, &hop, tell).await;
@@ -374,12 +420,15 @@ impl<'a> Worker<'a> {
             load,
             request,
             before,
-            restores,
+            purpose,
             ..
         } = self.loading.take()?;
-        if restores {
+        match purpose {
+            Purpose::Asked => {}
+            // The engine is there, and waits on.
+            Purpose::Mends => return None,
             // Nobody waits for it, and it is still what was there before.
-            return Some(request);
+            Purpose::Restores => return Some(request),
         }
         let trouble = cancelled("another model was asked for");
         (self.tell)(EngineEvent::NotLoaded { load, trouble });
@@ -387,7 +436,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Things are to be as before: the model that was given up is loaded again.
-    fn not_loaded(&mut self, load: u64, before: Option<Rc<LoadRequest>>, trouble: Trouble) {
+    pub(super) fn not_loaded(
+        &mut self,
+        load: u64,
+        before: Option<Rc<LoadRequest>>,
+        trouble: Trouble,
+    ) {
         if self.engine.is_none() && before.is_none() {
             let Trouble { cause, reason } = trouble;
             return self.lose(cause, reason);
@@ -396,13 +450,16 @@ impl<'a> Worker<'a> {
         if let Some(before) = before.filter(|_| self.engine.is_none()) {
             self.load(load, before, None);
             if let Some(loading) = &mut self.loading {
-                loading.restores = true;
+                loading.purpose = Purpose::Restores;
             }
+        }
+        if self.engine.as_ref().is_some_and(Engine::waits) {
+            self.mend();
         }
     }
 
     /// Ends the engine and all its jobs.
-    fn lose(&mut self, cause: LossCause, reason: String) {
+    pub(super) fn lose(&mut self, cause: LossCause, reason: String) {
         self.engine = None;
         self.request = None;
         self.genomes.end(&reason);
@@ -417,7 +474,7 @@ fn cancelled(why: &str) -> Trouble {
     }
 }
 
-fn trouble(error: &LoadError) -> Trouble {
+pub(super) fn trouble(error: &LoadError) -> Trouble {
     Trouble {
         cause: error.cause(),
         reason: error.to_string(),

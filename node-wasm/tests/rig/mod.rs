@@ -190,7 +190,7 @@ impl Rig {
         }
     }
 
-    async fn settled(&mut self) -> Vec<EngineEvent> {
+    pub(crate) async fn settled(&mut self) -> Vec<EngineEvent> {
         let last = self.last_load;
         let is_end = |event: &EngineEvent| match event {
             EngineEvent::Ready { .. } | EngineEvent::Lost { .. } => true,

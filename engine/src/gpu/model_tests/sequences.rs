@@ -7,6 +7,7 @@ use super::{
 use crate::gpu::test_device::{Noise, device};
 use crate::gpu::{CacheFormat, GpuSettings};
 use crate::model::Model;
+use crate::pacing::Submits;
 use crate::pass::{Pass, PassRow, PassSequence};
 use crate::quant::Format;
 
@@ -111,10 +112,21 @@ fn several_greedy_tokens_at_once_are_those_one_by_one() {
     }
     let rows = vec![fed(0, 29, 7), fed(1, 1, 8)];
     let first = pass(rows, vec![0, 1]);
-    for submits in [usize::MAX, 7] {
-        model.set_dispatches_per_submit(submits);
+    let token = model.dispatches(2) as u64 + 2;
+    for (submits, expected) in [
+        (Submits::WHOLE, 1),
+        // Seven dispatches over both rows take 8 ms.
+        (Submits::measured(7, 8.0, 4.0), (8 * token).div_ceil(7)),
+    ] {
+        model.set_submits(submits);
+        let before = model.traffic();
         let got = pollster::block_on(model.greedy(&first, 8)).expect("it is good");
         assert_eq!(got, want);
+        let traffic = model.traffic();
+        assert_eq!(traffic.submits - before.submits, expected);
+        assert_eq!(traffic.waits - before.waits, 1);
+        // Eight tokens of each of two answers, in words of four bytes.
+        assert_eq!(traffic.read_bytes - before.read_bytes, 2 * 8 * 4);
     }
 }
 
