@@ -1,4 +1,5 @@
-//! Prints tokens per second of the native paths on a GGUF file: `speed <file.gguf> [tokens]`.
+//! Prints tokens per second of the native paths on a GGUF file:
+//! `speed <file.gguf> [tokens] [threads]`.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -6,6 +7,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use thrum_engine::cpu::CpuModel;
+use thrum_engine::cpu::crew::ThreadCrew;
 use thrum_engine::gguf::{GgufReader, ReadOptions};
 use thrum_engine::gpu::{GpuDevice, GpuModel, GpuOptions, GpuUpload};
 use thrum_engine::memory::MAX_BATCH;
@@ -17,8 +19,11 @@ const CONTEXT: usize = 512;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: speed <file.gguf> [tokens]")?;
+    let path = args
+        .next()
+        .ok_or("usage: speed <file.gguf> [tokens] [threads]")?;
     let n_tokens: usize = args.next().map_or(Ok(128), |it| it.parse())?;
+    let threads: usize = args.next().map_or(Ok(1), |it| it.parse())?;
     let file = std::fs::read(path)?;
     let options = ReadOptions {
         file_bytes: Some(file.len() as u64),
@@ -35,7 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} layers of {}, {n_tokens} tokens",
         config.n_layers, config.dim
     );
-    report("cpu", n_tokens, CpuModel::new(config, weights)?.into())?;
+    let cpu = match threads.saturating_sub(1) {
+        0 => CpuModel::new(config, weights)?,
+        members => CpuModel::with_crew(config, weights, Box::new(ThreadCrew::new(members)?))?,
+    };
+    report(&format!("cpu, {}", cpu.workers()), n_tokens, cpu.into())?;
     match pollster::block_on(GpuDevice::request(GpuOptions::default())) {
         Ok(device) => {
             println!("gpu is {}", device.adapter().name);

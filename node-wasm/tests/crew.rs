@@ -1,7 +1,7 @@
 //! Several workers with private memories: the tokens of one worker, and a dead member is replaced.
 //!
 //! The pages of wasm-bindgen's test runner are cross-origin isolated. What a page does that is not
-//! is tested with the embeddable module (`tests/browser/embed.test.mjs`).
+//! is tested with the embeddable module (`tests/browser/threads.test.mjs`).
 
 #![cfg(target_arch = "wasm32")]
 #![expect(

@@ -4,12 +4,14 @@ import { createNode, ThrumError, type ThrumNode } from "thrum";
 const node: ThrumNode = await createNode({
   relays: ["http://127.0.0.1:8080"],
   backend: "auto",
+  threads: 2,
   store: "thrum",
   signal: AbortSignal.timeout(1_000),
   onProgress: ({ stage, loaded, total }) => console.log(stage, loaded, total ?? "?"),
 });
 const id: string = node.peerId;
 const state: "off" | "connecting" | "ready" | "working" | "paused" | "error" = node.status().state;
+const threads: number | null = node.status().threads;
 const paths: ("direct" | "relayed")[] = node.peers().map((peer) => peer.path);
 await node.donate();
 await node.models.load(new Blob([]));
