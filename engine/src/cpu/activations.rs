@@ -1,12 +1,10 @@
 //! Vectors on their way into a matrix: as floats, and rounded to signed bytes by groups of 32.
 
+use super::kernel;
 use super::kernels::Mark;
 
 /// activations; that share a scale. The formats with groups of 16 columns use each scale twice.
 pub const GROUP_LEN: usize = 32;
-
-/// Adding this to a float below 2^22 rounds it to a whole number, halves to even.
-const ROUND: f32 = 12_582_912.0;
 
 /// The inputs of a matrix product.
 ///
@@ -57,10 +55,7 @@ impl Activations {
             .zip(self.marks.iter_mut().zip(self.half_marks.as_chunks_mut().0));
         let values = x.as_chunks::<GROUP_LEN>().0;
         for (((codes, words), (mark, halves)), values) in groups.zip(values) {
-            *halves = quantize(values, words);
-            for (code, word) in codes.iter_mut().zip(words) {
-                *code = *word as i8;
-            }
+            *halves = quantize(values, codes, words);
             *mark = Mark {
                 scale: halves[0].scale,
                 sum: halves[0].sum + halves[1].sum,
@@ -103,32 +98,20 @@ impl Activations {
     }
 }
 
-/// The codes of a group, and the marks of its halves.
-fn quantize(values: &[f32; GROUP_LEN], words: &mut [i16; GROUP_LEN]) -> [Mark; 2] {
-    // Magnitudes in the order of their bits: what is not finite is above all that is.
-    let mut largest = [0_i32; 8];
-    for values in values.as_chunks::<8>().0 {
-        for lane in 0..8 {
-            let bits = (values[lane].to_bits() & 0x7fff_ffff).cast_signed();
-            largest[lane] = largest[lane].max(bits);
-        }
-    }
-    let largest = largest.iter().fold(0, |a, b| a.max(*b));
-    let largest = f32::from_bits(largest.cast_unsigned());
+/// The codes of a group, in both widths, and the marks of its halves.
+fn quantize(
+    values: &[f32; GROUP_LEN],
+    codes: &mut [i8; GROUP_LEN],
+    words: &mut [i16; GROUP_LEN],
+) -> [Mark; 2] {
+    let largest = kernel::largest_magnitude(values);
     let scale = largest / 127.0;
     if !largest.is_finite() || scale < f32::MIN_POSITIVE {
+        codes.fill(0);
         words.fill(0);
         let scale = if largest.is_finite() { 0.0 } else { f32::NAN };
         return [Mark { scale, sum: 0 }; 2];
     }
-    let inverse = 1.0 / scale;
-    for (word, value) in words.iter_mut().zip(values) {
-        let rounded = (value * inverse + ROUND).to_bits();
-        *word = rounded.wrapping_sub(ROUND.to_bits()).cast_signed() as i16;
-    }
-    let (first, second) = words.split_at(GROUP_LEN / 2);
-    [first, second].map(|half| Mark {
-        scale,
-        sum: i32::from(half.iter().sum::<i16>()),
-    })
+    let sums = kernel::round_codes(values, 1.0 / scale, codes, words);
+    sums.map(|sum| Mark { scale, sum })
 }

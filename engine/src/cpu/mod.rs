@@ -16,6 +16,7 @@ pub(crate) mod lanes_simd128;
 mod linear;
 mod model;
 pub mod panels;
+mod real;
 mod store;
 pub mod vector;
 
@@ -25,6 +26,8 @@ mod kernel;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[path = "kernel_simd128.rs"]
 mod kernel;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod real_simd128;
 
 pub use model::CpuModel;
 pub use store::PanelStore;

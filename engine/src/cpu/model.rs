@@ -34,6 +34,7 @@ pub struct CpuModel {
     cache: Cache,
     registers: Registers,
     inputs: Inputs,
+    turns: Turns,
     scratch: Scratch,
     adapters: CpuAdapters,
     /// What a matrix adds, before it is added.
@@ -48,6 +49,13 @@ struct Inputs {
     activations: Activations,
     /// Which register it is of; none once anything but a matrix was computed.
     of: Option<Register>,
+}
+
+/// How the rows of a pass are rotated: the same in every layer of a kind.
+#[derive(Debug, Default)]
+struct Turns {
+    everywhere: Vec<Vec<(f32, f32)>>,
+    local: Vec<Vec<(f32, f32)>>,
 }
 
 /// The registers of a pass, `(rows, width)` each; they keep their memory between passes.
@@ -109,6 +117,7 @@ impl CpuModel {
             cache: Cache::new(&config, KvFormat::default()),
             registers: Registers::default(),
             inputs: Inputs::default(),
+            turns: Turns::default(),
             scratch: Scratch::default(),
             adapters: CpuAdapters::default(),
             sum: Vec::new(),
@@ -204,6 +213,7 @@ impl CpuModel {
 
     fn run_body(&mut self, pass: &Pass) -> Result<(), EngineError> {
         self.cache.make_room(pass)?;
+        self.turns = Turns::default();
         let body = self.plan.body.clone();
         self.apply_all(&body, pass)
     }
@@ -378,12 +388,19 @@ impl CpuModel {
                     return Ok(());
                 };
                 let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
-                for (i, row) in pass.rows.iter().enumerate() {
-                    let turns = rope.at(row.position as usize, local);
+                let turns = match local {
+                    true => &mut self.turns.local,
+                    false => &mut self.turns.everywhere,
+                };
+                if turns.is_empty() {
+                    let positions = pass.rows.iter().map(|row| row.position as usize);
+                    turns.extend(positions.map(|position| rope.at(position, local)));
+                }
+                for (i, turns) in turns.iter().enumerate() {
                     let q = registers.get(Register::Q);
-                    rope.rotate(&turns, &mut q[i * q_dim..(i + 1) * q_dim]);
+                    rope.rotate(turns, &mut q[i * q_dim..(i + 1) * q_dim]);
                     let k = registers.get(Register::K);
-                    rope.rotate(&turns, &mut k[i * kv_dim..(i + 1) * kv_dim]);
+                    rope.rotate(turns, &mut k[i * kv_dim..(i + 1) * kv_dim]);
                 }
             }
             Op::Store { layer } => {

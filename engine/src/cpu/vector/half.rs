@@ -1,7 +1,9 @@
 //! Between f16 (as bits) and f32, without the instructions that wasm lacks.
 
+use super::super::kernel;
+
 /// What an f16's exponent lacks when its bits are moved to an f32's place: 2^112.
-const BIAS: f32 = f32::from_bits((127 + 112) << 23);
+pub(in super::super) const BIAS: f32 = f32::from_bits((127 + 112) << 23);
 
 /// The value of an f16, exactly; a NaN stays one.
 #[inline(always)]
@@ -60,9 +62,7 @@ pub fn f16_from_f32(value: f32) -> u16 {
 /// When the lengths differ.
 pub fn widen_f16(bits: &[u16], out: &mut [f32]) {
     assert_eq!(bits.len(), out.len(), "as many as each other");
-    for (out, bits) in out.iter_mut().zip(bits) {
-        *out = f32_from_f16(*bits);
-    }
+    kernel::widen_f16(bits, out);
 }
 
 /// [`f16_from_f32`] of each.

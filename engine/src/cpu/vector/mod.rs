@@ -1,14 +1,18 @@
 //! What a token needs beside matrix products: the same bits on every target, in plain loops that
 //! compilers turn into vectors.
 //!
-//! No call leaves a loop: exponentials are polynomials, branches are selections. Sums are taken in
+//! No call leaves a loop: exponentials are polynomials, branches are selections. Where compilers
+//! make no vectors of a loop, `kernel_simd128.rs` spells them out. Sums are taken in
 //! the order that [`super::lanes`] states; every operation is rounded on its own (no fused
 //! multiply-add). NaN in, NaN out.
 
 mod curves;
 mod half;
 
-pub use curves::{erfc, exp, tanh};
+pub(super) use curves::{Curve, ROUND};
+pub use curves::{erfc, exp, gelu_erf, gelu_tanh_mul, silu_mul, soft_cap, softmax, tanh};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use half::BIAS;
 pub use half::{f16_from_f32, f32_from_f16, narrow_f16, widen_f16};
 
 use super::kernel;
@@ -54,18 +58,34 @@ pub fn sum(x: &[f32]) -> f32 {
 
 /// The largest, or NaN where there is one; minus infinity of nothing.
 pub fn max(x: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for chunk in chunks {
-        for lane in 0..LANES {
-            largest[lane] = larger(largest[lane], chunk[lane]);
-        }
+    kernel::max(x)
+}
+
+/// `sums += shares * values`: `sums` has `rows` rows that are `sums_stride` apart, `shares` as many
+/// that are `shares_stride` apart, and `values`, `(n, cols)`, is whole. Every sum takes its
+/// products one after another.
+///
+/// # Panics
+/// When a slice is too short.
+pub(super) fn add_products(
+    rows: usize,
+    cols: usize,
+    (sums, sums_stride): (&mut [f32], usize),
+    (shares, shares_stride): (&[f32], usize),
+    values: &[f32],
+) {
+    let mut row = 0;
+    while row < rows {
+        let sums = &mut sums[row * sums_stride..];
+        let shares = &shares[row * shares_stride..];
+        let (sums, shares) = ((sums, sums_stride), (shares, shares_stride));
+        row += match rows - row {
+            1 => kernel::add_products::<1>(cols, sums, shares, values),
+            2 => kernel::add_products::<2>(cols, sums, shares, values),
+            3 => kernel::add_products::<3>(cols, sums, shares, values),
+            _ => kernel::add_products::<4>(cols, sums, shares, values),
+        };
     }
-    largest
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |a, b| larger(a, *b))
 }
 
 /// `x * scale * gain` with `scale = 1 / sqrt(mean(x^2) + eps)`.
@@ -107,52 +127,6 @@ pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f3
     let scale = rms_scale(out, eps);
     for ((out, gain), bias) in out.iter_mut().zip(gain).zip(bias) {
         *out = *out * scale * gain + bias;
-    }
-}
-
-/// `exp(x - max(x)) / sum(exp(x - max(x)))`: the shares of a softmax, each the exponential times
-/// the reciprocal of the sum.
-pub fn softmax(x: &mut [f32]) {
-    let largest = max(x);
-    for x in &mut *x {
-        *x = exp(*x - largest);
-    }
-    let share = 1.0 / sum(x);
-    for x in x {
-        *x *= share;
-    }
-}
-
-/// `gate = silu(gate) * up`, where `silu(x) = x / (1 + exp(-x))`.
-pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
-    assert_eq!(gate.len(), up.len(), "as many as each other");
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-*gate)) * up;
-    }
-}
-
-/// `gate = gelu(gate) * up`, where `gelu(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
-pub fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]) {
-    assert_eq!(gate.len(), up.len(), "as many as each other");
-    for (gate, up) in gate.iter_mut().zip(up) {
-        let x = *gate;
-        // sqrt(2 / pi)
-        let inner = 0.797_884_6 * (x + 0.044_715 * (x * x * x));
-        *gate = 0.5 * x * (1.0 + tanh(inner)) * up;
-    }
-}
-
-/// `x = gelu(x)`, where `gelu(x) = x / 2 * erfc(-x / sqrt(2))`.
-pub fn gelu_erf(x: &mut [f32]) {
-    for x in x {
-        *x = 0.5 * *x * erfc(*x * -std::f32::consts::FRAC_1_SQRT_2);
-    }
-}
-
-/// `x = cap * tanh(x / cap)`.
-pub fn soft_cap(x: &mut [f32], cap: f32) {
-    for x in x {
-        *x = cap * tanh(*x / cap);
     }
 }
 

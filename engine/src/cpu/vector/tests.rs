@@ -196,3 +196,29 @@ fn the_largest_is_found_and_nan_is_not_lost() {
         }
     }
 }
+
+/// Every shape of a tile, and columns that fill no vector.
+#[test]
+fn products_are_added_one_after_another() {
+    let mut random = Random(29);
+    for (rows, cols, n) in [(1, 8, 1), (2, 5, 3), (3, 64, 32), (4, 12, 7), (9, 31, 33)] {
+        let mut floats = |n: usize| -> Vec<f32> { (0..n).map(|_| random.symmetric()).collect() };
+        let (sums_stride, shares_stride) = (cols + 3, n + 2);
+        let before = floats(rows * sums_stride);
+        let shares = floats(rows * shares_stride);
+        let values = floats(n * cols);
+        let mut expected = before.clone();
+        for row in 0..rows {
+            for col in 0..cols {
+                for k in 0..n {
+                    let product = shares[row * shares_stride + k] * values[k * cols + col];
+                    expected[row * sums_stride + col] += product;
+                }
+            }
+        }
+        let mut found = before;
+        let sums = (&mut found[..], sums_stride);
+        add_products(rows, cols, sums, (&shares, shares_stride), &values);
+        assert_eq!(found, expected, "{rows} rows of {cols}, {n} products each");
+    }
+}
