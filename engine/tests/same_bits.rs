@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use thrum_engine::adapter::apply::CpuAdapters;
 use thrum_engine::adapter::{Adapter, LoraPair};
+use thrum_engine::arch::TABLE;
 use thrum_engine::constraint::{Constraint, TokenTable};
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::model::Model;
@@ -21,7 +22,7 @@ use thrum_engine::weights::Slot;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 /// A digest of every bit of the logits after each batch, for a format and two shapes.
-fn digest(format: Format) -> u64 {
+fn digest_of_format(format: Format) -> u64 {
     let wide = SyntheticModel {
         dim: 256,
         ffn_dim: 256,
@@ -36,20 +37,28 @@ fn digest(format: Format) -> u64 {
         ffn_dim: 77,
         ..wide
     };
-    let mut digest = FNV_OFFSET;
-    for spec in [wide, odd] {
-        let mut model = load(&spec);
-        let mut random = Random(11);
-        let tokens: Vec<u32> = (0..90).map(|_| random.bits() % 320).collect();
+    [wide, odd].iter().fold(FNV_OFFSET, digest_of_model)
+}
+
+/// Of a model's logits, or of an encoder's vector, on top of `digest`.
+fn digest_of_model(digest: u64, spec: &SyntheticModel) -> u64 {
+    let mut model = load(spec);
+    let mut random = Random(11);
+    let tokens: Vec<u32> = (0..90).map(|_| random.bits() % 320).collect();
+    let mut found = Vec::new();
+    if model.config().is_causal() {
         let id = model.open().expect("room for one");
         for batch in tokens.chunks(7) {
             let logits = model.read(id, batch).now_or_never();
-            for logit in logits.expect("no waiting").expect("a good batch") {
-                digest = (digest ^ u64::from(logit.to_bits())).wrapping_mul(FNV_PRIME);
-            }
+            found.extend(logits.expect("no waiting").expect("a good batch"));
         }
+    } else {
+        let vector = model.embed(&tokens).now_or_never();
+        found.extend(vector.expect("no waiting").expect("a good text"));
     }
-    digest
+    found.iter().fold(digest, |digest, number| {
+        (digest ^ u64::from(number.to_bits())).wrapping_mul(FNV_PRIME)
+    })
 }
 
 /// FNV-1a's 64-bit offset basis.
@@ -67,29 +76,57 @@ fn load(spec: &SyntheticModel) -> Model {
 fn logits_are_the_same_bits_everywhere() {
     let digests: Vec<(&str, String)> = Format::ALL
         .into_iter()
-        .map(|format| (format.name(), format!("{:016x}", digest(format))))
+        .map(|format| (format.name(), format!("{:016x}", digest_of_format(format))))
         .collect();
     let expected = [
-        ("F32", "a93f6df873f1e1ed"),
-        ("F16", "6232e59ef34b9001"),
-        ("BF16", "dc3de2b4348012c5"),
-        ("Q8_0", "e6b1b84d22918fc3"),
-        ("Q4_0", "bed6b12e0fd8bfec"),
-        ("Q4_1", "6a9a5f73ca577685"),
-        ("Q5_0", "ae4f6e108c43d477"),
-        ("Q5_1", "e9ad96c3367fbbbc"),
-        ("Q2_K", "ada44622d5bfd93b"),
-        ("Q3_K", "db64f44026cdf630"),
-        ("Q4_K", "b3272f5b09e6a9e5"),
-        ("Q5_K", "2ddc4dc96bedc377"),
-        ("Q6_K", "0d5759c610839dde"),
-        ("IQ4_NL", "3cdbc60495ce477f"),
+        ("F32", "062d3130964ea616"),
+        ("F16", "028bbde69cbcd44c"),
+        ("BF16", "06b238996634d711"),
+        ("Q8_0", "7203dcb93f6d0b23"),
+        ("Q4_0", "49ea4cb8331dd9a5"),
+        ("Q4_1", "91097a2040881e62"),
+        ("Q5_0", "047bc9d86d2b5cd6"),
+        ("Q5_1", "77c0add7ad4fd261"),
+        ("Q2_K", "df2de2ca788444b1"),
+        ("Q3_K", "4c3ed5a74e1a481d"),
+        ("Q4_K", "2671ee8f28a20d09"),
+        ("Q5_K", "500e62f313849da1"),
+        ("Q6_K", "f20bee5b7b6dbfd3"),
+        ("IQ4_NL", "a2dffd957fb28554"),
     ];
     let expected: Vec<(&str, String)> = expected
         .into_iter()
         .map(|(name, digest)| (name, digest.to_owned()))
         .collect();
     assert_eq!(digests, expected);
+}
+
+/// Every curve, norm and order of pairs.
+#[wasm_bindgen_test(unsupported = test)]
+fn architectures_compute_the_same_bits_everywhere() {
+    let digests = TABLE.map(|facts| {
+        let spec = SyntheticModel {
+            architecture: facts.architecture,
+            format: Format::Q8_0,
+            ..SyntheticModel::SMALL
+        };
+        let digest = digest_of_model(FNV_OFFSET, &spec);
+        (facts.name, format!("{digest:016x}"))
+    });
+    let expected = [
+        ("bert", "cbab7af4e2d5d2aa"),
+        ("gemma2", "e1960fd5adb5dbb5"),
+        ("gemma3", "3e99f89831cf6a1e"),
+        ("llama", "c7cce106162bbb62"),
+        ("phi3", "c768fc7aac5e2549"),
+        ("qwen2", "d71775f1cde7c1d4"),
+        ("qwen3", "b0a80fcdf16da38f"),
+    ];
+    let expected: Vec<(&str, String)> = expected
+        .into_iter()
+        .map(|(name, digest)| (name, digest.to_owned()))
+        .collect();
+    assert_eq!(digests[..], expected);
 }
 
 /// Adapters of several ranks and odd sizes, in F32 and in BF16, stacked on three rows.

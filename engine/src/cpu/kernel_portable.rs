@@ -28,7 +28,6 @@ pub(super) fn add_scaled(sums: &mut [f32], share: f32, values: &[f32]) {
 }
 
 /// [`super::vector::add_products`] of the first `ROWS` rows; gives how many they are.
-#[expect(clippy::needless_range_loop, reason = "one index into several arrays")]
 pub(super) fn add_products<const ROWS: usize>(
     cols: usize,
     (sums, sums_stride): (&mut [f32], usize),
