@@ -13,7 +13,8 @@ use super::activations::GROUP_LEN;
 use super::lanes::{LANES, fold};
 use super::lanes_simd128::{Eight, add_products as add_scaled_lanes, load, splat, store};
 use super::real_simd128::Four;
-use super::vector::{BIAS, Curve, ROUND, f32_from_f16};
+use super::vector::half::BIAS;
+use super::vector::{Curve, ROUND, f32_from_f16};
 
 /// `sum(a * b)` in the stated order.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -7,12 +7,10 @@
 //! multiply-add). NaN in, NaN out.
 
 mod curves;
-mod half;
+pub(super) mod half;
 
 pub(super) use curves::{Curve, ROUND};
 pub use curves::{erfc, exp, gelu_erf, gelu_tanh_mul, silu_mul, soft_cap, softmax, tanh};
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(super) use half::BIAS;
 pub use half::{f16_from_f32, f32_from_f16, narrow_f16, widen_f16};
 
 use super::kernel;
