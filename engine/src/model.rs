@@ -87,6 +87,15 @@ impl Model {
         &self.backend
     }
 
+    /// Tells a model on a GPU how long its passes take: one over a single row `one_ms`, one over
+    /// several `row_ms` for each. Passes are cut then so that a page can draw in between.
+    pub fn set_pass_times(&mut self, one_ms: f64, row_ms: f64) {
+        match &mut self.backend {
+            Backend::Gpu(model) => model.set_pass_times(one_ms, row_ms),
+            Backend::Cpu(_) | Backend::Reference(_) => {}
+        }
+    }
+
     /// Which sequences there are.
     pub fn sequences(&self) -> &Sequences {
         &self.sequences

@@ -62,6 +62,29 @@ async fn webgpu_answers_as_llama_cpp_does() {
     check_golden(BackendChoice::Webgpu, Backend::Webgpu).await;
 }
 
+/// The second load knows what the first one tried.
+#[wasm_bindgen_test]
+async fn kernels_are_tried_once() {
+    let chosen = |events: Vec<EngineEvent>| {
+        let line = |event| match event {
+            EngineEvent::Log { message, .. } if message.starts_with("kernels chosen") => {
+                Some(message)
+            }
+            _ => None,
+        };
+        events.into_iter().find_map(line).expect("the log says so")
+    };
+    let mut rig = Rig::new();
+    rig.load_blob(MODEL, BackendChoice::Webgpu);
+    let first = chosen(rig.ready().await.0);
+    rig.load_blob(MODEL, BackendChoice::Webgpu);
+    let second = chosen(rig.ready().await.0);
+    console_log!("{first}\n{second}");
+    assert!(second.contains("as remembered"), "{first}; {second}");
+    let ways = |line: &str| line.split_once(": ").map(|(_, ways)| ways.to_owned());
+    assert_eq!(ways(&first), ways(&second));
+}
+
 /// This browser's only adapter is a CPU in disguise.
 #[wasm_bindgen_test]
 async fn auto_prefers_webassembly_to_a_fallback_adapter() {

@@ -87,6 +87,7 @@ impl GpuModel {
         tensors: Tensors,
         factors: BTreeMap<Slot, Vec<f32>>,
         settings: GpuSettings,
+        kernels: Kernels,
     ) -> Result<Self, EngineError> {
         let factors = config
             .rope
@@ -104,7 +105,7 @@ impl GpuModel {
             ways: Ways::new(&device, settings.tuning, settings.exact_activations),
             cache: Cache::new(&device, &config, format)?,
             space: Space::new(&device, &config, capacity)?,
-            kernels: Kernels::default(),
+            kernels,
             loras: Loras::none(),
             program: None,
             readback: Readback::new(),
@@ -141,6 +142,11 @@ impl GpuModel {
         self.ways.tuning()
     }
 
+    /// The same for this model, in words.
+    pub fn kernels_in_words(&self) -> String {
+        self.ways.summary(self.tensors.all())
+    }
+
     /// Dispatches of a pass over `rows` rows, all of whose logits are wanted.
     pub fn dispatches(&self, rows: usize) -> usize {
         self.program.as_ref().map_or(0, |program| {
@@ -151,6 +157,12 @@ impl GpuModel {
     /// Lets the browser draw after so many dispatches of a pass.
     pub fn set_submits(&mut self, submits: Submits) {
         self.most = submits;
+    }
+
+    /// Cuts passes so that the browser can draw: one over a single row takes `one_ms`, one over
+    /// several `row_ms` for each.
+    pub fn set_pass_times(&mut self, one_ms: f64, row_ms: f64) {
+        self.most = Submits::measured(self.dispatches(1), one_ms, row_ms);
     }
 
     /// What went between the CPU and the GPU since the model was made.

@@ -166,7 +166,7 @@ fn tuning_finds_a_way_for_every_shape_and_is_remembered() {
     let model = tuned(GpuSettings::default(), &clock);
     let text = model.tuning().to_string();
     // Queries with keys and values, output, gate with input, down, embedding; one token and many.
-    assert_eq!(text.lines().count(), 2 * 5, "{text}");
+    assert_eq!(text.lines().count(), 1 + 2 * 5, "{text}");
     let remembered = Tuning::parse(&text);
     assert_eq!(&remembered, model.tuning());
     let again = tuned(
@@ -183,7 +183,41 @@ fn tuning_finds_a_way_for_every_shape_and_is_remembered() {
     let got = gpu.forward(&tokens, 0).expect("it is good");
     let want = reference.forward(&tokens, 0).expect("it is good");
     assert_close(&got, &want, PACKED_TOLERANCE);
-    assert!(Tuning::parse("nonsense=row\nx=leap packed 3\n=\n\u{0}").is_empty());
+    let (header, found) = text.split_once('\n').expect("a line for each");
+    assert!(
+        Tuning::parse(&format!(
+            "{header}\nnonsense=row\nx=leap packed 3\n=\n\u{0}"
+        ))
+        .is_empty()
+    );
+    // Another version's, or cut off.
+    assert!(Tuning::parse(&format!("{header}0\n{found}")).is_empty());
+    assert!(Tuning::parse(found).is_empty());
+}
+
+#[test]
+fn a_tuning_that_fits_nothing_here_is_ignored() {
+    let Some(device) = device() else { return };
+    let file = model(Format::F32).gguf();
+    let tune = |tuning: Tuning, ms_each: f64| {
+        let ticks = std::cell::Cell::new(0.0);
+        let clock = || ticks.replace(ticks.get() + ms_each);
+        let settings = GpuSettings { tuning, ..exact() };
+        let mut upload = GpuUpload::new(&device).with_settings(settings);
+        read_gguf(&file, &mut upload).expect("a good file");
+        pollster::block_on(upload.into_tuned_model(&clock)).expect("it fits")
+    };
+    // No time for a single trial; everything is known nevertheless.
+    let usual = tune(Tuning::default(), 1e6).tuning().to_string();
+    // Floats have no packed form.
+    let wrong = usual.replace(" float ", " packed ");
+    assert_ne!(wrong, usual);
+    let mut gpu = OneText::new(tune(Tuning::parse(&wrong), 0.001));
+    let mut reference = reference(&file);
+    let tokens = ids(&mut Noise(6), 9);
+    let got = gpu.forward(&tokens, 0).expect("it is good");
+    let want = reference.forward(&tokens, 0).expect("it is good");
+    assert_close(&got, &want, TOLERANCE);
 }
 
 #[test]

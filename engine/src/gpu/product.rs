@@ -1,6 +1,7 @@
 //! One matrix product on its own, done as a model would do it: for measuring the kernels.
 
 use crate::error::EngineError;
+use crate::gpu::bind::Kernels;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::linear::{Gate, ways};
 use crate::gpu::repack::Parts;
@@ -49,7 +50,7 @@ pub async fn time_product(
         &matrix.bytes,
         &mut Parts::default(),
     );
-    let mut trials = Trials::new(device, clock);
+    let mut trials = Trials::new(device, clock, Kernels::default());
     let shape = Shape {
         tensor: &tensor,
         is_many: tokens > 1,

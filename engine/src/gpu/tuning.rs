@@ -20,6 +20,13 @@ use crate::memory::MAX_BATCH;
 /// ms; when trying has taken so long, shapes that are left are done like the most similar one.
 const BUDGET_MS: f64 = 1_000.0;
 
+/// ms; the same on an adapter that is a CPU: compiling alone takes most of it, and what suits one
+/// such adapter suits them all.
+const FALLBACK_BUDGET_MS: f64 = 300.0;
+
+/// What a stored tuning begins with: it is of no use to other kernels.
+const HEADER: &str = "kernels ";
+
 /// ms; the work of one trial, below what a person sees and well above a clock's steps.
 const TRIAL_MS: f64 = 8.0;
 
@@ -43,9 +50,14 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// Reads what [`Tuning::to_string`] wrote; what it does not understand it leaves out.
+    /// Reads what [`Tuning::to_string`] wrote; what it does not understand it leaves out, and
+    /// everything that was found with other kernels than these.
     pub fn parse(text: &str) -> Self {
         let text = text.get(..MAX_TEXT_BYTES).unwrap_or(text);
+        let of_these = header();
+        let Some(text) = text.strip_prefix(of_these.as_str()) else {
+            return Self::default();
+        };
         let entry = |line: &str| {
             let (key, way) = line.rsplit_once('=')?;
             Some((key.to_owned(), parse_way(way)?))
@@ -60,7 +72,8 @@ impl Tuning {
         self.found.is_empty()
     }
 
-    /// Times what is not known yet of the products with `tensors`.
+    /// Times what is not known yet of the products with `tensors`, for a second at most; what is
+    /// left then is done as what is like it. All are known afterwards.
     ///
     /// # Errors
     /// [`EngineError::GpuLost`], or [`EngineError::GpuBufferTooLarge`] for the room to try in.
@@ -69,6 +82,7 @@ impl Tuning {
         device: &GpuDevice,
         tensors: impl Iterator<Item = &GpuTensor>,
         exact: bool,
+        kernels: &Kernels,
         clock: &Clock<'_>,
     ) -> Result<(), EngineError> {
         let mut shapes: BTreeMap<String, Shape<'_>> = BTreeMap::new();
@@ -90,16 +104,30 @@ impl Tuning {
             return Ok(());
         }
         shapes.sort_by_key(|(_, shape)| (shape.is_many, u64::MAX - shape.weights));
-        let mut trials = Trials::new(device, clock);
-        let start = clock();
+        let is_fallback = device.adapter().is_fallback;
+        let budget_ms = match is_fallback {
+            true => FALLBACK_BUDGET_MS,
+            false => BUDGET_MS,
+        };
+        let mut trials = Trials::new(device, clock, kernels.clone());
+        let deadline = clock() + budget_ms;
+        let mut left = Vec::new();
         for (key, shape) in shapes {
-            if clock() - start > BUDGET_MS {
-                break;
+            // One product with many tokens takes longer than all there is time for.
+            let is_hopeless = is_fallback && shape.is_many;
+            let way = match is_hopeless || clock() > deadline {
+                true => None,
+                false => trials.fastest(&shape, exact, deadline).await?,
+            };
+            match way {
+                Some(way) => drop(self.found.insert(key, way)),
+                None => left.push((key, shape)),
             }
-            let deadline = start + BUDGET_MS;
-            if let Some(way) = trials.fastest(&shape, exact, deadline).await? {
-                self.found.insert(key, way);
-            }
+        }
+        let ways = Ways::new(device, self.clone(), exact);
+        for (key, shape) in left {
+            let way = ways.choose(shape.tensor, Gate::None, shape.is_many);
+            self.found.insert(key, way);
         }
         Ok(())
     }
@@ -107,12 +135,27 @@ impl Tuning {
 
 impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        f.write_str(&header())?;
         for (key, way) in &self.found {
-            let packed = if way.is_packed { "packed" } else { "float" };
-            writeln!(f, "{key}={} {packed} {}", adder_name(way.adder), way.span)?;
+            writeln!(f, "{key}={}", way_text(*way))?;
         }
         Ok(())
     }
+}
+
+/// The first line: the engine's version and a number that is another with other kernels.
+fn header() -> String {
+    // FNV-1a; a collision costs some speed.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for kernel in thrum_shaders::all() {
+        for byte in kernel.name.bytes().chain(kernel.source.bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{HEADER}{} {hash:016x}\n", env!("CARGO_PKG_VERSION"))
 }
 
 /// Chooses a way for each product.
@@ -135,6 +178,23 @@ impl Ways {
     /// What is known.
     pub(super) fn tuning(&self) -> &Tuning {
         &self.tuning
+    }
+
+    /// How often each way is used for `tensors`, for people.
+    pub(super) fn summary<'t>(&self, tensors: impl Iterator<Item = &'t GpuTensor>) -> String {
+        let mut counts: BTreeMap<(bool, String), usize> = BTreeMap::new();
+        for tensor in tensors.filter(|tensor| tensor.rows > 1) {
+            for is_many in [false, true] {
+                let way = self.choose(tensor, Gate::None, is_many);
+                *counts.entry((is_many, way_text(way))).or_default() += 1;
+            }
+        }
+        let list = |wanted: bool| {
+            let of_kind = counts.iter().filter(|((is_many, _), _)| *is_many == wanted);
+            let words = of_kind.map(|((_, way), count)| format!("{way} for {count}"));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        format!("one token: {}; many: {}", list(false), list(true))
     }
 
     /// The way to multiply with `w`.
@@ -212,11 +272,11 @@ pub(super) struct Trials<'a> {
 }
 
 impl<'a> Trials<'a> {
-    pub(super) fn new(device: &'a GpuDevice, clock: &'a Clock<'a>) -> Self {
+    pub(super) fn new(device: &'a GpuDevice, clock: &'a Clock<'a>, kernels: Kernels) -> Self {
         Self {
             device,
             clock,
-            kernels: Kernels::default(),
+            kernels,
             uniforms: Uniforms::default(),
             readback: Readback::new(),
         }
@@ -404,6 +464,11 @@ fn adder_name(adder: Adder) -> &'static str {
         Adder::Rows => "rows",
         Adder::Tile => "tile",
     }
+}
+
+fn way_text(way: Way) -> String {
+    let packed = if way.is_packed { "packed" } else { "float" };
+    format!("{} {packed} {}", adder_name(way.adder), way.span)
 }
 
 fn parse_way(text: &str) -> Option<Way> {

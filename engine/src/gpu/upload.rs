@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::ModelConfig;
 use crate::error::EngineError;
 use crate::gguf::{GgufError, WRITE_BLOCKS, WeightSink};
+use crate::gpu::bind::Kernels;
 use crate::gpu::cache::CacheFormat;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::model::GpuModel;
@@ -94,6 +95,8 @@ pub struct GpuUpload {
     parts: Parts,
     unsubmitted_bytes: u64,
     settings: GpuSettings,
+    /// those that were compiled to be tried
+    kernels: Kernels,
 }
 
 impl GpuUpload {
@@ -112,6 +115,7 @@ impl GpuUpload {
             parts: Parts::default(),
             unsubmitted_bytes: 0,
             settings: GpuSettings::default(),
+            kernels: Kernels::default(),
         }
     }
 
@@ -135,7 +139,14 @@ impl GpuUpload {
             .iter()
             .map(|(slot, bytes)| (*slot, bytemuck::pod_collect_to_vec(bytes)))
             .collect();
-        GpuModel::new(self.device, config, self.tensors, factors, self.settings).await
+        let Self {
+            device,
+            tensors,
+            settings,
+            kernels,
+            ..
+        } = self;
+        GpuModel::new(device, config, tensors, factors, settings, kernels).await
     }
 
     /// As [`GpuUpload::into_model`], and finds out first which kernels are fastest for the shapes
@@ -152,7 +163,13 @@ impl GpuUpload {
             ..
         } = &mut self.settings;
         tuning
-            .complete(&self.device, self.tensors.all(), *exact_activations, clock)
+            .complete(
+                &self.device,
+                self.tensors.all(),
+                *exact_activations,
+                &self.kernels,
+                clock,
+            )
             .await?;
         self.into_model().await
     }

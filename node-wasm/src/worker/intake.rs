@@ -135,11 +135,10 @@ impl<'a> Intake<'a> {
     pub(super) async fn finish(mut self, name: &str) -> Result<Loaded, LoadError> {
         let reader = self.reader.take().ok_or(LoadError::NoBlob)?;
         let header = reader.finish(self.target.sink())?;
-        let available_bytes = self.loader.available_bytes;
         let (threads, members) = self.target.settle().await?;
         let workers = threads.as_ref().map_or(1, |threads| threads.used as usize);
         let memory = header.memory.with_workers(&header.config, workers);
-        let model = self.target.into_model(&header, available_bytes).await?;
+        let model = self.target.into_model(&header, self.loader).await?;
         Ok(Loaded {
             id: model_id(&self.digests),
             name: name.to_owned(),

@@ -18,6 +18,7 @@ use super::keeping::Keeping;
 use super::kept::{Kept, Record, model_id};
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, SourceFile, Stage, UrlFile};
+use super::tuned;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use thrum_engine::cpu::PanelStore;
@@ -434,14 +435,18 @@ impl Target {
     pub(super) async fn into_model(
         self,
         header: &ModelHeader,
-        available_bytes: u64,
+        loader: &Loader<'_>,
     ) -> Result<Model, EngineError> {
         let config = header.config.clone();
-        let sessions = jobs::sessions(&header.memory, !self.is_cpu(), available_bytes);
+        let sessions = jobs::sessions(&header.memory, !self.is_cpu(), loader.available_bytes);
         let positions = sessions * config.context_len;
         Ok(match self {
             Self::Cpu(cpu) => Model::new(cpu.store.into_model()?, positions),
-            Self::Gpu(gpu) => Model::new(gpu.upload.into_model().await?, positions),
+            Self::Gpu(gpu) => {
+                let (model, line) = tuned::into_model(gpu.upload).await?;
+                loader.log(LogLevel::Info, line);
+                Model::new(model, positions)
+            }
         })
     }
 }

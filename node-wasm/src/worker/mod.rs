@@ -33,6 +33,7 @@ mod serve;
 #[path = "../store/mod.rs"]
 #[expect(dead_code, reason = "the page uses the rest")]
 mod store;
+mod tuned;
 
 pub(crate) use serve::{Surroundings, serve};
 

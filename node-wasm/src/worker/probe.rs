@@ -4,12 +4,17 @@ use super::clock::{Hop, now_ms};
 use super::error::LoadError;
 use super::load::Loaded;
 use super::messages::{EngineEvent, Stage};
+use thrum_engine::error::EngineError;
+use thrum_engine::sequences::SequenceId;
 
 /// tokens; enough for a steady figure on a fast machine.
 const PROBE_TOKENS: usize = 16;
 
 /// ms; a slow machine is known to be slow by then.
 const PROBE_MS: f64 = 300.0;
+
+/// tokens of the pass that says what one over several takes.
+const ROWS: usize = 8;
 
 /// ms; below it browsers' clocks, coarsened to 0.1 ms, say too little.
 const MIN_MS: f64 = 0.1;
@@ -43,14 +48,33 @@ pub(super) async fn millitokens_per_second(
         done += 1;
         hop.hop().await?;
     }
+    let elapsed_ms = (now_ms() - begun_ms).max(MIN_MS);
+    if loaded.model.chooses() {
+        let one_ms = elapsed_ms / done.max(1) as f64;
+        let row_ms = row_ms(loaded, id, one_ms).await?;
+        loaded.model.set_pass_times(one_ms, row_ms);
+    }
     loaded.model.close(id);
     tell(EngineEvent::Progress {
         stage: Stage::Probe,
         loaded: done as u64,
         total,
     });
-    let elapsed_ms = (now_ms() - begun_ms).max(MIN_MS);
     Ok((done as f64 * 1e6 / elapsed_ms) as u64)
+}
+
+/// ms for each row of a pass over several on a GPU, where a single one takes `one_ms`; that, where
+/// trying would take too long.
+async fn row_ms(loaded: &mut Loaded, id: SequenceId, one_ms: f64) -> Result<f64, EngineError> {
+    let room = loaded.model.config().context_len - loaded.model.len(id)?;
+    if one_ms * ROWS as f64 > PROBE_MS || room < 2 * ROWS {
+        return Ok(one_ms);
+    }
+    // As above, the first is not like those to come.
+    loaded.model.read(id, &[0; ROWS]).await?;
+    let begun_ms = now_ms();
+    loaded.model.read(id, &[0; ROWS]).await?;
+    Ok((now_ms() - begun_ms).max(MIN_MS) / ROWS as f64)
 }
 
 /// Of a model that reads texts whole and writes none.
@@ -65,6 +89,8 @@ async fn encoded(
     let begun_ms = now_ms();
     loaded.model.embed(&text).await?;
     let elapsed_ms = (now_ms() - begun_ms).max(MIN_MS);
+    let row_ms = elapsed_ms / tokens.max(1) as f64;
+    loaded.model.set_pass_times(elapsed_ms, row_ms);
     tell(EngineEvent::Progress {
         stage: Stage::Probe,
         loaded: tokens as u64,

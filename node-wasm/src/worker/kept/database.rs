@@ -61,6 +61,16 @@ impl Database {
         texts.iter().filter_map(JsValue::as_string).collect()
     }
 
+    pub(super) async fn text(&self, name: &str) -> Option<String> {
+        let text = async {
+            let read = self
+                .database
+                .transaction(&[TEXTS], TransactionMode::ReadOnly)?;
+            read.store(TEXTS)?.get(name.into()).await
+        };
+        text.await.ok()??.as_string()
+    }
+
     pub(super) async fn put_text(&self, name: &str, text: &str) -> Result<(), KeepError> {
         self.put(TEXTS, name, &text.into()).await
     }

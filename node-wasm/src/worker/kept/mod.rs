@@ -129,6 +129,25 @@ impl Kept {
         records.collect()
     }
 
+    /// A note beside the models; none where there is none.
+    pub(crate) async fn note(&self, name: &str) -> Option<String> {
+        match &self.place {
+            Place::Database(database) => database.text(name).await,
+            Place::Folder(folder) => folder.text(name).await,
+        }
+    }
+
+    /// Writes a note in place of the one before.
+    ///
+    /// # Errors
+    /// [`KeepError`] where the storage is full.
+    pub(crate) async fn put_note(&self, name: &str, text: &str) -> Result<(), KeepError> {
+        match &self.place {
+            Place::Database(database) => database.put_text(name, text).await,
+            Place::Folder(folder) => folder.put_text(name, text).await,
+        }
+    }
+
     /// The record of these files.
     pub(crate) async fn find(&self, parts: &[PartRecord]) -> Option<Record> {
         let mut records = self.records().await;

@@ -46,15 +46,20 @@ impl Folder {
     pub(super) async fn texts(&self) -> Vec<String> {
         let mut texts = Vec::new();
         for name in self.names().await.unwrap_or_default() {
-            if name.ends_with(".json")
-                && let Some(file) = self.file(&name).await
-                && file.size() <= MAX_RECORD_BYTES
-                && let Ok(text) = JsFuture::from(file.text()).await
-            {
-                texts.extend(text.as_string());
+            if name.ends_with(".json") {
+                texts.extend(self.text(&name).await);
             }
         }
         texts
+    }
+
+    /// The contents of a short file.
+    pub(super) async fn text(&self, name: &str) -> Option<String> {
+        let file = self.file(name).await?;
+        if file.size() > MAX_RECORD_BYTES {
+            return None;
+        }
+        JsFuture::from(file.text()).await.ok()?.as_string()
     }
 
     /// `FileSystemDirectoryHandle.keys()`, not yet in web-sys.
