@@ -5,7 +5,8 @@ use std::io::Write as _;
 use half::f16;
 
 use crate::gpu::device::{GpuDevice, GpuOptions};
-use crate::quant::Format;
+use crate::quant::finite::half_offsets;
+use crate::quant::{Encoding, Format};
 
 /// A device, or `None` said aloud where the machine has none.
 ///
@@ -56,43 +57,21 @@ impl Noise {
 pub(super) fn blocks(noise: &mut Noise, format: Format, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..count {
-        match format {
-            Format::F32 => bytes.extend(noise.float(1.0).to_le_bytes()),
-            Format::F16 => bytes.extend(f16::from_f32(noise.float(1.0)).to_le_bytes()),
-            Format::BF16 => bytes.extend(half::bf16::from_f32(noise.float(1.0)).to_le_bytes()),
-            Format::Q8_0
-            | Format::Q4_0
-            | Format::Q4_1
-            | Format::Q5_0
-            | Format::Q5_1
-            | Format::Q2_K
-            | Format::Q3_K
-            | Format::Q4_K
-            | Format::Q5_K
-            | Format::Q6_K
-            | Format::IQ4_NL => {
+        match format.encoding() {
+            Encoding::F32 => bytes.extend(noise.float(1.0).to_le_bytes()),
+            Encoding::F16 => bytes.extend(f16::from_f32(noise.float(1.0)).to_le_bytes()),
+            Encoding::Bf16 => bytes.extend(half::bf16::from_f32(noise.float(1.0)).to_le_bytes()),
+            Encoding::Blocks => {
                 let mut block: Vec<u8> = (0..format.block_bytes())
                     .map(|_| noise.word() as u8)
                     .collect();
-                for at in halves(format) {
+                for at in half_offsets(format) {
                     let scale = f16::from_f32(noise.float(0.1)).to_le_bytes();
-                    block[at..at + 2].copy_from_slice(&scale);
+                    block[*at..*at + 2].copy_from_slice(&scale);
                 }
                 bytes.extend(block);
             }
         }
     }
     bytes
-}
-
-/// Where a block of `format` has its f16.
-pub(super) fn halves(format: Format) -> Vec<usize> {
-    let end = format.block_bytes();
-    match format {
-        Format::F32 | Format::BF16 => Vec::new(),
-        Format::F16 | Format::Q8_0 | Format::Q4_0 | Format::Q5_0 | Format::IQ4_NL => vec![0],
-        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => vec![0, 2],
-        Format::Q2_K => vec![end - 4, end - 2],
-        Format::Q3_K | Format::Q6_K => vec![end - 2],
-    }
 }

@@ -2,10 +2,10 @@
 
 use half::{bf16, f16};
 
-use super::Format;
 use super::groups::{
     MAX_BLOCK_LEN, MAX_GROUPS, group_len, groups_per_block, has_offset, unpack, zero_point,
 };
+use super::{Encoding, Format};
 
 /// Writes the weights stored in `bytes` to `out`, bit for bit as Python's `gguf` 0.19 does.
 ///
@@ -22,33 +22,23 @@ pub fn dequantize(format: Format, bytes: &[u8], out: &mut [f32] /* (weights) */)
         format.row_bytes(out.len()),
         "one block of bytes per block of weights"
     );
-    match format {
-        Format::F32 => {
+    match format.encoding() {
+        Encoding::F32 => {
             for (weight, raw) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 *weight = f32::from_le_bytes(*raw);
             }
         }
-        Format::F16 => {
+        Encoding::F16 => {
             for (weight, raw) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
                 *weight = f16::from_le_bytes(*raw).to_f32();
             }
         }
-        Format::BF16 => {
+        Encoding::Bf16 => {
             for (weight, raw) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
                 *weight = bf16::from_le_bytes(*raw).to_f32();
             }
         }
-        Format::Q8_0
-        | Format::Q4_0
-        | Format::Q4_1
-        | Format::Q5_0
-        | Format::Q5_1
-        | Format::Q2_K
-        | Format::Q3_K
-        | Format::Q4_K
-        | Format::Q5_K
-        | Format::Q6_K
-        | Format::IQ4_NL => {
+        Encoding::Blocks => {
             let blocks = bytes.chunks_exact(format.block_bytes());
             for (weights, block) in out.chunks_exact_mut(format.block_len()).zip(blocks) {
                 dequantize_block(format, block, weights);

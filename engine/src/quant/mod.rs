@@ -9,7 +9,7 @@
 
 mod blocks;
 mod dequant;
-mod finite;
+pub(crate) mod finite;
 pub mod groups;
 mod quantize;
 
@@ -108,6 +108,19 @@ pub enum Format {
     IQ4_NL,
 }
 
+/// What the numbers of a format are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Floats.
+    F32,
+    /// IEEE 754 halves.
+    F16,
+    /// Upper halves of floats.
+    Bf16,
+    /// Integers and the f16 that they are scaled by.
+    Blocks,
+}
+
 impl Format {
     /// Every format that the engine reads.
     pub const ALL: [Self; 14] = [
@@ -126,6 +139,26 @@ impl Format {
         Self::Q6_K,
         Self::IQ4_NL,
     ];
+
+    /// What its numbers are written as.
+    pub(crate) fn encoding(self) -> Encoding {
+        match self {
+            Self::F32 => Encoding::F32,
+            Self::F16 => Encoding::F16,
+            Self::BF16 => Encoding::Bf16,
+            Self::Q8_0
+            | Self::Q4_0
+            | Self::Q4_1
+            | Self::Q5_0
+            | Self::Q5_1
+            | Self::Q2_K
+            | Self::Q3_K
+            | Self::Q4_K
+            | Self::Q5_K
+            | Self::Q6_K
+            | Self::IQ4_NL => Encoding::Blocks,
+        }
+    }
 
     /// The format that GGUF writes as `type_id`.
     pub fn from_type_id(type_id: u32) -> Option<Self> {

@@ -8,8 +8,9 @@ use crate::gpu::linear::{self, Gate, Output, Way, ways};
 use crate::gpu::repack::Parts;
 use crate::gpu::tensor::GpuTensor;
 use crate::gpu::test_device::{Noise, blocks};
+use crate::quant::finite::half_offsets;
 use crate::quant::groups::{self, MAX_BLOCK_LEN, MAX_GROUPS};
-use crate::quant::{Format, dequantize};
+use crate::quant::{Encoding, Format, dequantize};
 
 /// A matrix, what its bytes mean, and how much is added up to get there.
 struct Weights {
@@ -341,25 +342,14 @@ fn worst(format: Format) -> Vec<Weights> {
     ];
     let make = |scales: [f16; 2]| {
         let floats = |at: usize| scales[at % 2].to_f32();
-        let bytes = (0..count).flat_map(|at| match format {
-            Format::F32 => floats(at).to_le_bytes().to_vec(),
-            Format::BF16 => half::bf16::from_f32(floats(at)).to_le_bytes().to_vec(),
-            Format::F16
-            | Format::Q8_0
-            | Format::Q4_0
-            | Format::Q4_1
-            | Format::Q5_0
-            | Format::Q5_1
-            | Format::Q2_K
-            | Format::Q3_K
-            | Format::Q4_K
-            | Format::Q5_K
-            | Format::Q6_K
-            | Format::IQ4_NL => {
+        let bytes = (0..count).flat_map(|at| match format.encoding() {
+            Encoding::F32 => floats(at).to_le_bytes().to_vec(),
+            Encoding::Bf16 => half::bf16::from_f32(floats(at)).to_le_bytes().to_vec(),
+            Encoding::F16 | Encoding::Blocks => {
                 let mut block = [0x80, 0x7f, 0x08, 0xf0].repeat(format.block_bytes());
                 block.truncate(format.block_bytes());
-                for half in crate::gpu::test_device::halves(format) {
-                    block[half..half + 2].copy_from_slice(&scales[at % 2].to_le_bytes());
+                for half in half_offsets(format) {
+                    block[*half..*half + 2].copy_from_slice(&scales[at % 2].to_le_bytes());
                 }
                 block
             }
