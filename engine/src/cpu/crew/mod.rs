@@ -10,11 +10,13 @@
 //! same bits for every number of workers.
 
 mod division;
+mod looks;
 mod member;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
 
 pub use division::{Division, MAX_TOGETHER, Room, together};
+pub use looks::Looks;
 pub use member::Member;
 #[cfg(not(target_arch = "wasm32"))]
 pub use threads::ThreadCrew;

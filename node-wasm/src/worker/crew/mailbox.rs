@@ -5,13 +5,13 @@
 //! do it; a member writes its outputs, then raises its done number to the same. Both numbers are read
 //! and written by `Atomics`, which makes everything written before them seen after them. Whoever
 //! waits looks again and again for a while and then sleeps; it says so first, so that a call to wake
-//! it is made only then. Where looking was in vain, the other side has no core of its own just then:
-//! the next wait gives way sooner.
+//! it is made only then. How long it looks is learned ([`Looks`]).
 
+use super::super::clock::now_ms;
 use std::cell::Cell;
 
 use js_sys::{Float32Array, Int32Array, SharedArrayBuffer};
-use thrum_engine::cpu::crew::{MAX_TOGETHER, MatrixId, Room};
+use thrum_engine::cpu::crew::{Looks, MAX_TOGETHER, MatrixId, Room};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -23,15 +23,6 @@ const WORD_BYTES: u32 = 4;
 
 /// floats; room for the reason that a member fails with.
 const MIN_OUTPUT_FLOATS: usize = 256;
-
-/// count; looks at a number before falling asleep, on a machine with cores to spare: about as long as
-/// it takes to be woken, and as most of what a leader does between two orders of one token.
-const MAX_SPINS: u32 = 2_000;
-
-/// count; the same on a machine with more to do than cores. With two cores and seven at work, two
-/// threads that looked 50,000 times made 5 tokens a second, with 500 looks 58, with these rules 125;
-/// one thread made 107.
-const MIN_SPINS: u32 = 20;
 
 /// ms; how long a leader sleeps before it looks whether its member still works.
 const NAP_MS: f64 = 100.0;
@@ -120,8 +111,7 @@ pub(super) struct Mailbox {
     numbers: Int32Array,
     /// of each member
     outputs: Vec<Float32Array>,
-    /// looks before falling asleep
-    spins: Cell<u32>,
+    looks: Cell<Looks>,
 }
 
 impl Mailbox {
@@ -166,7 +156,7 @@ impl Mailbox {
             numbers: Int32Array::new_with_byte_offset_and_length(&memory, first_byte, input_floats),
             outputs: (0..members as u32).map(output).collect(),
             memory,
-            spins: Cell::new(MAX_SPINS),
+            looks: Cell::default(),
         }
     }
 
@@ -215,9 +205,10 @@ impl Mailbox {
     /// [`Silence`] of a member that has failed, or gives no sign.
     pub(super) fn wait_done(&self, member: usize, number: i32) -> Result<(), Silence> {
         let done = at(member, word::DONE);
-        if self.spin(|| self.get(done) == number) {
+        if self.look(|| self.get(done) == number) {
             return Ok(());
         }
+        let since_ms = now_ms();
         let mut beat = self.get(at(member, word::BEAT));
         let mut naps = 0;
         while naps < MAX_NAPS {
@@ -228,6 +219,7 @@ impl Mailbox {
             }
             self.put(at(member, word::LEADER_SLEEPS), 0);
             if self.get(done) == number {
+                self.woken(since_ms);
                 return Ok(());
             }
             let failed = self.get(at(member, word::FAILED));
@@ -253,15 +245,17 @@ impl Mailbox {
     /// Waits for the order after `number`; gives its number.
     pub(super) fn wait_order(&self, member: usize, number: i32) -> i32 {
         let order = at(member, word::ORDER);
-        if self.spin(|| self.get(order) != number) {
+        if self.look(|| self.get(order) != number) {
             return self.get(order);
         }
+        let since_ms = now_ms();
         loop {
             self.put(at(member, word::MEMBER_SLEEPS), 1);
             atomic_wait(&self.words, order, number);
             self.put(at(member, word::MEMBER_SLEEPS), 0);
             let next = self.get(order);
             if next != number {
+                self.woken(since_ms);
                 return next;
             }
         }
@@ -332,15 +326,14 @@ impl Mailbox {
     }
 
     /// Whether something came while it was looked for again and again.
-    fn spin(&self, has_come: impl Fn() -> bool) -> bool {
-        let spins = self.spins.get();
-        let came = (0..spins).any(|_| has_come());
-        let next = match came {
-            true => spins + spins / 8,
-            false => spins / 4,
-        };
-        self.spins.set(next.clamp(MIN_SPINS, MAX_SPINS));
-        came
+    fn look(&self, has_come: impl Fn() -> bool) -> bool {
+        (0..self.looks.get().count()).any(|_| has_come())
+    }
+
+    /// Learns from a sleep since `since_ms`.
+    fn woken(&self, since_ms: f64) {
+        let slept_ms = now_ms() - since_ms;
+        self.looks.set(self.looks.get().after_sleep(slept_ms));
     }
 
     fn reason(&self, member: usize, bytes: i32) -> String {
