@@ -7,11 +7,11 @@ use super::messages::{EngineEvent, Stage};
 use thrum_engine::error::EngineError;
 use thrum_engine::sequences::SequenceId;
 
-/// tokens; enough for a steady figure on a fast machine.
-const PROBE_TOKENS: usize = 16;
+/// tokens; enough for a figure within a tenth or so, and nobody waits long for it.
+const PROBE_TOKENS: usize = 8;
 
 /// ms; a slow machine is known to be slow by then.
-const PROBE_MS: f64 = 300.0;
+const PROBE_MS: f64 = 150.0;
 
 /// tokens of the pass that says what one over several takes.
 const ROWS: usize = 8;
