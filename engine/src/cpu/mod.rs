@@ -2,8 +2,8 @@
 //!
 //! The same maths as [`crate::reference`] with [`crate::reference::Rounding::Int8`], in f32. Its
 //! results are the same bits on every target and for every cut of a prompt into batches: products
-//! with matrices are summed in the order that [`kernels`] states, all others have eight running
-//! sums, taken and folded as [`lanes`] states.
+//! with matrices are summed in the order that [`kernels`] states, attention's one after another,
+//! all others in eight running sums, taken and folded as [`lanes`] states.
 
 pub mod activations;
 mod attention;
