@@ -50,18 +50,21 @@ pub enum Adder {
     Subgroup,
     /// `matmul_rows`: two rows and four tokens to a thread.
     Rows,
+    /// `matmul_eight`: eight rows and eight tokens to a thread.
+    Eight,
     /// `matmul_tile`: 32 rows and 32 tokens to a workgroup.
     Tile,
 }
 
 impl Adder {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Row,
         Self::Row4,
         Self::Tree,
         Self::Subgroup,
         Self::Rows,
+        Self::Eight,
         Self::Tile,
     ];
 }
@@ -139,6 +142,54 @@ const SUBGROUP: [Kernel; 6] = products!(
 const ROWS: [Kernel; 6] = products!("matmul_rows", []);
 const TILE: [Kernel; 6] = products!("matmul_tile", []);
 
+macro_rules! eight {
+    ($name:literal, [$($part:literal),*], $bindings:expr, [$($own:literal),*]) => {
+        kernel!(
+            concat!("matmul_eight_", $name),
+            ["linear", $($part),*],
+            "matmul_eight",
+            $bindings,
+            ["GATE" $(, $own)*]
+        )
+    };
+}
+
+/// Both sides are made floats on their way into registers, so that packed activations need no
+/// packed product.
+const EIGHT: [Kernel; 6] = [
+    eight!("float", ["pair", "pair_float"], FLOATS, []),
+    eight!("half", ["pair", "pair_half"], FLOATS, ["BRAIN"]),
+    eight!(
+        "nibble",
+        ["scales", "pair", "pair_weights_nibble", "pair_inputs_float"],
+        CODES,
+        ["SCALES", "GROUP", "ZERO"]
+    ),
+    eight!(
+        "byte",
+        ["scales", "pair", "pair_weights_byte", "pair_inputs_float"],
+        CODES,
+        ["SCALES", "GROUP", "ZERO"]
+    ),
+    eight!(
+        "nibble_packed",
+        [
+            "scales",
+            "pair",
+            "pair_weights_nibble",
+            "pair_inputs_packed"
+        ],
+        CODES,
+        ["SCALES", "GROUP", "ZERO"]
+    ),
+    eight!(
+        "byte_packed",
+        ["scales", "pair", "pair_weights_byte", "pair_inputs_packed"],
+        CODES,
+        ["SCALES", "GROUP", "ZERO"]
+    ),
+];
+
 /// The kernel that adds up products of `factors` the way of `adder`.
 pub const fn linear(adder: Adder, factors: Factors) -> Kernel {
     let kernels = match adder {
@@ -147,6 +198,7 @@ pub const fn linear(adder: Adder, factors: Factors) -> Kernel {
         Adder::Tree => TREE,
         Adder::Subgroup => SUBGROUP,
         Adder::Rows => ROWS,
+        Adder::Eight => EIGHT,
         Adder::Tile => TILE,
     };
     kernels[factors as usize]

@@ -62,9 +62,11 @@ const FEW: [Way; 10] = [
 ];
 
 /// Every way for many tokens.
-const MANY: [Way; 4] = [
+const MANY: [Way; 6] = [
     Way::new(Adder::Rows, false),
     Way::new(Adder::Rows, true),
+    Way::new(Adder::Eight, false),
+    Way::new(Adder::Eight, true),
     Way::new(Adder::Tile, false),
     Way::new(Adder::Tile, true),
 ];
@@ -167,6 +169,7 @@ fn grid(way: Way, rows: usize) -> Grid {
         // Subgroups take rows in turns: one workgroup for every four rows at most.
         Adder::Subgroup => Grid::new(per(4).min(Grid::MOST), Across::Token),
         Adder::Rows => Grid::new(per(2 * THREADS), Across::Tokens(4)),
+        Adder::Eight => Grid::new(per(8 * THREADS), Across::Tokens(8)),
         Adder::Tile => Grid::new(per(32), Across::Tokens(32)),
     }
 }

@@ -231,7 +231,12 @@ impl Ways {
     /// What suits most adapters of this kind.
     fn usual(&self, possible: &[Way]) -> Way {
         let preferred: &[(Adder, bool)] = match self.device.adapter().is_fallback {
-            true => &[(Adder::Row4, true), (Adder::Row, true), (Adder::Rows, true)],
+            true => &[
+                (Adder::Row4, true),
+                (Adder::Row, true),
+                (Adder::Eight, true),
+                (Adder::Eight, false),
+            ],
             false => &[
                 (Adder::Subgroup, false),
                 (Adder::Tree, false),
@@ -462,6 +467,7 @@ fn adder_name(adder: Adder) -> &'static str {
         Adder::Tree => "tree",
         Adder::Subgroup => "subgroup",
         Adder::Rows => "rows",
+        Adder::Eight => "eight",
         Adder::Tile => "tile",
     }
 }
