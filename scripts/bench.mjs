@@ -58,8 +58,8 @@ const PARTS = {
   },
   adapters: {
     title: "Adapters",
-    models: true,
-    run: async ({ models, settings }) => (await import("../bench/adapters.mjs")).adapters(models, settings),
+    models: true, kernels: true,
+    run: async ({ servers, models }) => (await import("../bench/adapters.mjs")).adapters(servers, models),
   },
   demo: {
     title: "The demonstrator, from nothing to its first token",

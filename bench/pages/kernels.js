@@ -10,6 +10,12 @@ export const names = () => kernels.kernelNames();
 export const measureCpu = (name, { format, cols, rows }, tokens, rounds) =>
   [...kernels.matmul(name, format, cols, rows, tokens, rounds)];
 
+/** Seconds of passes with adapters and without, on the CPU path, of a GGUF file. */
+export async function adapters(url, narrow) {
+  const file = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  return JSON.parse(await kernels.adapterSpeed(file, narrow));
+}
+
 /** Whether the crate times its WGSL kernels. */
 export const hasGpu = () => typeof kernels.gpuMatmul === "function";
 

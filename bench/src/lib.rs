@@ -3,6 +3,8 @@
 //! Only the bench loads it; nothing that people get is made of it.
 
 #[cfg(target_arch = "wasm32")]
+pub mod adapters;
+#[cfg(target_arch = "wasm32")]
 pub mod cpu;
 #[cfg(target_arch = "wasm32")]
 pub mod gpu;

@@ -144,8 +144,8 @@ impl PackedPair {
             cols,
             rank,
             scale,
-            a: PackedHalf::new(rank, cols, |k, col| pair.a[k * cols + col]),
-            b: PackedHalf::new(rank, rows, |k, row| pair.b[row * rank + k]),
+            a: PackedHalf::new(rank, cols, &pair.a, |k, col| k * cols + col),
+            b: PackedHalf::new(rank, rows, &pair.b, |k, row| row * rank + k),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod apply;
 mod assemble;
 mod error;
 mod gguf;
+mod kernel;
 pub mod merge;
 mod names;
 mod packed;
@@ -24,13 +25,6 @@ mod peft;
 mod peft_config;
 mod peft_write;
 pub mod registry;
-
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-#[path = "kernel_portable.rs"]
-mod kernel;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-#[path = "kernel_simd128.rs"]
-mod kernel;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,5 @@
 //! Halves of pairs in the order in which the kernels read them, in as few bytes as hold them.
 
-use half::bf16;
-
 use super::kernel::Vector;
 use crate::cpu::lanes::LANES;
 
@@ -24,20 +22,20 @@ pub(super) enum PackedHalf {
 }
 
 impl PackedHalf {
-    /// `n` numbers of each rank.
-    pub(super) fn new(rank: usize, n: usize, number: impl Fn(usize, usize) -> f32) -> Self {
-        let mut vectors = Vec::with_capacity(rank * n.div_ceil(LANES));
-        for first in (0..rank).step_by(GROUP) {
-            for start in (0..n).step_by(LANES) {
-                for k in first..rank.min(first + GROUP) {
-                    let at = |place| if place < n { number(k, place) } else { 0.0 };
-                    vectors.push(std::array::from_fn(|lane| at(start + lane)));
-                }
-            }
-        }
-        match vectors.iter().map(bf16_lanes).collect() {
-            Some(narrow) => Self::Bf16(narrow),
-            None => Self::F32(vectors),
+    /// `n` numbers of each rank, of which there is `place`, rank and number, among `numbers`.
+    pub(super) fn new(
+        rank: usize,
+        n: usize,
+        numbers: &[f32],
+        place: impl Fn(usize, usize) -> usize,
+    ) -> Self {
+        let number = |k, at| if at < n { numbers[place(k, at)] } else { 0.0 };
+        if numbers.iter().all(|number| number.to_bits() & 0xffff == 0) {
+            Self::Bf16(packed(rank, n, number, |eight| {
+                Bf16Lanes(bf16_words(eight))
+            }))
+        } else {
+            Self::F32(packed(rank, n, number, |eight| *eight))
         }
     }
 
@@ -49,12 +47,36 @@ impl PackedHalf {
     }
 }
 
-/// The same numbers as BF16, if they are.
-fn bf16_lanes(vector: &[f32; LANES]) -> Option<Bf16Lanes> {
-    let bits = vector.map(|number| bf16::from_f32(number).to_bits());
-    let same = bits.map(|bits| bf16::from_bits(bits).to_f32().to_bits());
-    let word = |lane| u32::from(bits[lane]) | u32::from(bits[lane + LANES / 2]) << 16;
-    (same == vector.map(f32::to_bits)).then(|| Bf16Lanes(std::array::from_fn(word)))
+/// All vectors of a half in one piece of memory: halves that are packed one after the other lie so,
+/// and are read in that order, which is what processors expect.
+fn packed<V>(
+    rank: usize,
+    n: usize,
+    number: impl Fn(usize, usize) -> f32,
+    vector: impl Fn(&[f32; LANES]) -> V,
+) -> Vec<V> {
+    let mut vectors = Vec::with_capacity(rank * n.div_ceil(LANES));
+    for first in (0..rank).step_by(GROUP) {
+        for start in (0..n).step_by(LANES) {
+            for k in first..rank.min(first + GROUP) {
+                let mut eight = [0.0; LANES];
+                for (lane, place) in eight.iter_mut().enumerate() {
+                    *place = number(k, start + lane);
+                }
+                vectors.push(vector(&eight));
+            }
+        }
+    }
+    vectors
+}
+
+/// Numbers that are BF16, two in each word.
+fn bf16_words(eight: &[f32; LANES]) -> [u32; LANES / 2] {
+    let mut words = [0; LANES / 2];
+    for (lane, word) in words.iter_mut().enumerate() {
+        *word = eight[lane].to_bits() >> 16 | eight[lane + LANES / 2].to_bits();
+    }
+    words
 }
 
 /// `t = A x`, then times `factor`, group by group.

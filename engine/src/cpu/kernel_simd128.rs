@@ -10,8 +10,8 @@ use std::arch::wasm32::{
 };
 
 use super::activations::GROUP_LEN;
+use super::eight::{Eight, add_products as add_scaled_lanes, load, splat, store};
 use super::lanes::{LANES, fold};
-use super::lanes_simd128::{Eight, add_products as add_scaled_lanes, load, splat, store};
 use super::real_simd128::Four;
 use super::vector::half::BIAS;
 use super::vector::{Curve, ROUND, f32_from_f16};

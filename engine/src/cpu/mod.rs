@@ -11,8 +11,6 @@ mod cache;
 pub mod crew;
 pub mod kernels;
 pub mod lanes;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(crate) mod lanes_simd128;
 mod linear;
 mod model;
 pub mod panels;
@@ -20,6 +18,18 @@ mod real;
 mod store;
 pub mod vector;
 
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
+#[path = "eight_portable.rs"]
+pub(crate) mod eight;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[path = "eight_simd128.rs"]
+pub(crate) mod eight;
+#[cfg(target_arch = "x86_64")]
+#[path = "eight_sse2.rs"]
+pub(crate) mod eight;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[path = "kernel_portable.rs"]
 mod kernel;

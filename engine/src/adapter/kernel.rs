@@ -1,12 +1,8 @@
-//! The two products of a low-rank pair with wasm's 128-bit vectors: two vectors are the eight lanes.
-//!
-//! Bit for bit what `kernel_portable.rs` computes.
-
-use std::arch::wasm32::{u32x4, u32x4_shl, u32x4_splat, v128_and};
+//! The two products of a low-rank pair, in eight lanes.
 
 use super::packed::Bf16Lanes;
+use crate::cpu::eight::{Eight, add_products, load, load_bf16, splat, store};
 use crate::cpu::lanes::{LANES, fold};
-use crate::cpu::lanes_simd128::{Eight, add_products, load, splat, store};
 
 /// Eight numbers as they lie in memory.
 pub(super) trait Vector: Copy {
@@ -14,20 +10,16 @@ pub(super) trait Vector: Copy {
 }
 
 impl Vector for [f32; LANES] {
+    #[inline]
     fn load(&self) -> Eight {
         load(self)
     }
 }
 
 impl Vector for Bf16Lanes {
-    /// One load, one shift, one mask.
+    #[inline]
     fn load(&self) -> Eight {
-        let [a, b, c, d] = self.0;
-        let both = u32x4(a, b, c, d);
-        (
-            u32x4_shl(both, 16),
-            v128_and(both, u32x4_splat(0xffff_0000)),
-        )
+        load_bf16(self.0)
     }
 }
 
@@ -39,7 +31,7 @@ pub(super) fn down<const K: usize, V: Vector>(
 ) {
     let mut sums = [splat(0.0); K];
     for (a, x) in a.as_chunks::<K>().0.iter().zip(x) {
-        let x = x.load();
+        let x = load(x);
         for k in 0..K {
             sums[k] = add_products(sums[k], a[k].load(), x);
         }
@@ -60,7 +52,7 @@ pub(super) fn up<const K: usize, V: Vector>(
         *factor = splat(*t);
     }
     for (b, y) in b.as_chunks::<K>().0.iter().zip(y) {
-        let mut sums = y.load();
+        let mut sums = load(y);
         for k in 0..K {
             sums = add_products(sums, b[k].load(), factors[k]);
         }
