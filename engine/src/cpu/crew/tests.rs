@@ -1,9 +1,11 @@
 //! A crew against one worker: the same bits.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::*;
+use crate::adapter::{Adapter, LoraPair};
 use crate::arch::{Architecture, TABLE};
 use crate::cpu::{CpuModel, PanelStore};
 use crate::gguf::WeightSink as _;
@@ -11,7 +13,7 @@ use crate::memory::MAX_BATCH;
 use crate::model::Model;
 use crate::sequences::BatchRow;
 use crate::synthetic::{Random, SyntheticModel};
-use crate::weights::Slot;
+use crate::weights::{LayerSlot, Slot};
 
 /// Large enough that its matrices are shared, with a vocabulary that divides into no whole shares.
 const SPEC: SyntheticModel = SyntheticModel {
@@ -105,6 +107,43 @@ fn an_encoder_reads_a_text_longer_than_a_batch() {
     let tokens = tokens(70, spec.vocab_size);
     let embed = |mut model: Model| pollster::block_on(model.embed(&tokens)).expect("a good text");
     assert_eq!(embed(alone(&spec)), embed(crewed(&spec, 2)));
+}
+
+#[test]
+fn adapters_are_added_to_what_all_computed_together() {
+    let mut logits_of = Vec::new();
+    for mut model in [alone(&SPEC), crewed(&SPEC, 2)] {
+        let mut random = Random(3);
+        let slot = Slot::Layer(0, LayerSlot::FfnDown);
+        let (rows, cols) = slot.shape(model.config());
+        let mut floats = |n: usize| (0..n).map(|_| random.symmetric()).collect();
+        let pair = LoraPair {
+            rank: 4,
+            scale: 1.0,
+            a: floats(4 * cols),
+            b: floats(rows * 4),
+        };
+        let adapter = Adapter {
+            name: String::new(),
+            rank: 4,
+            pairs: BTreeMap::from([(slot, pair)]),
+        };
+        let id = pollster::block_on(model.add_adapter(adapter)).expect("room");
+        let plain = model.open().expect("room");
+        let worn = model.open().expect("room");
+        model.set_adapters(worn, vec![(id, 1.0)]).expect("there");
+        let rows = [plain, worn].map(|sequence| BatchRow {
+            sequence,
+            token: 5,
+            logits: true,
+        });
+        let logits = pollster::block_on(model.forward(&rows)).expect("a good batch");
+        let (plain, worn) = logits.split_at(SPEC.vocab_size);
+        assert_ne!(plain, worn);
+        logits_of.push(logits);
+    }
+    let bits = |logits: &[f32]| logits.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&logits_of[0]), bits(&logits_of[1]));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::cpu::activations::Activations;
 use crate::error::EngineError;
 
 /// count; looks at an empty channel before a thread sleeps, some tens of microseconds: about as long
-/// as waking it would take.
-const SPINS: u32 = 20_000;
+/// as waking it would take, and no longer, since a core that looks may be the one that is waited for.
+const SPINS: u32 = 1_000;
 
 /// What a member is told.
 enum Call {

@@ -1,7 +1,7 @@
 //! The crew as the engine knows it: rows go out as messages, orders through the mailbox.
 
 use super::Members;
-use super::mailbox::{Mailbox, Silence};
+use super::mailbox::{Mailbox, PATIENCE, Silence};
 use std::fmt;
 use std::rc::Rc;
 use thrum_engine::cpu::activations::Activations;
@@ -157,7 +157,7 @@ impl Crew for Leader {
 fn lost(member: usize, silence: Silence) -> EngineError {
     let reason = match silence {
         Silence::Failed(reason) => reason,
-        Silence::Nothing => "it gave no sign for 5 seconds".to_owned(),
+        Silence::Nothing => format!("it gave no sign for {PATIENCE}"),
     };
     EngineError::MemberLost { member, reason }
 }

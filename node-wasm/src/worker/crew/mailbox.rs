@@ -12,6 +12,7 @@ use std::cell::Cell;
 
 use js_sys::{Float32Array, Int32Array, SharedArrayBuffer};
 use thrum_engine::cpu::crew::{Looks, MAX_TOGETHER, MatrixId, Room};
+use thrum_protocol::time::Millis;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -26,6 +27,9 @@ const MIN_OUTPUT_FLOATS: usize = 256;
 
 /// ms; how long a leader sleeps before it looks whether its member still works.
 const NAP_MS: f64 = 100.0;
+
+/// ms; how long a leader waits for a sign of work.
+pub(super) const PATIENCE: Millis = Millis(MAX_NAPS as u64 * NAP_MS as u64);
 
 /// count; naps without a sign of a member that works. It gives one with every matrix, and the
 /// largest with the most tokens takes a second on a slow machine. A machine that was asleep itself
