@@ -13,7 +13,7 @@ use wasm_bindgen::JsValue;
 pub(super) struct Leader {
     members: Rc<Members>,
     /// none before the model's sizes are known
-    mailbox: Option<Mailbox>,
+    mailbox: Option<Rc<Mailbox>>,
     /// of each member, by matrix: rows and columns that it holds
     shares: Vec<Vec<(usize, usize)>>,
     /// what was started: its number for each member, and the floats that come of it
@@ -71,6 +71,8 @@ impl Crew for Leader {
             call.extend(numbers.map(|number| JsValue::from(number as u32)));
             nested.post(&call, None)?;
         }
+        let mailbox = Rc::new(mailbox);
+        *self.members.mailbox.borrow_mut() = Some(Rc::clone(&mailbox));
         self.mailbox = Some(mailbox);
         Ok(())
     }

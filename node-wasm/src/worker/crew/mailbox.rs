@@ -56,6 +56,8 @@ mod word {
     pub(super) const ORDER: u32 = 0;
     /// 1 while the leader sleeps.
     pub(super) const LEADER_SLEEPS: u32 = 1;
+    /// 1 once the member is to leave: a browser gives one that computes two seconds more.
+    pub(super) const ENDED: u32 = 2;
     /// Number of the last order that is done; the leader waits for it to change.
     pub(super) const DONE: u32 = LINE;
     /// 1 while the member sleeps.
@@ -203,6 +205,12 @@ impl Mailbox {
         number
     }
 
+    /// Tells a member to leave.
+    pub(super) fn end(&self, member: usize) {
+        self.put(at(member, word::ENDED), 1);
+        self.raise(member);
+    }
+
     /// Waits until a member has done an order.
     ///
     /// # Errors
@@ -216,9 +224,9 @@ impl Mailbox {
         let mut beat = self.get(at(member, word::BEAT));
         let mut naps = 0;
         while naps < MAX_NAPS {
-            let before = number.wrapping_sub(1);
             self.put(at(member, word::LEADER_SLEEPS), 1);
-            if self.get(at(member, word::FAILED)) == 0 {
+            let before = self.get(done);
+            if before != number && self.get(at(member, word::FAILED)) == 0 {
                 atomic_wait_for(&self.words, done, before, NAP_MS);
             }
             self.put(at(member, word::LEADER_SLEEPS), 0);
@@ -246,8 +254,13 @@ impl Mailbox {
         outputs.copy_to(out);
     }
 
-    /// Waits for the order after `number`; gives its number.
-    pub(super) fn wait_order(&self, member: usize, number: i32) -> i32 {
+    /// Waits for the order after `number`; gives its number, or none when the member is to leave.
+    pub(super) fn wait_order(&self, member: usize, number: i32) -> Option<i32> {
+        let next = self.next_order(member, number);
+        (self.get(at(member, word::ENDED)) == 0).then_some(next)
+    }
+
+    fn next_order(&self, member: usize, number: i32) -> i32 {
         let order = at(member, word::ORDER);
         if self.look(|| self.get(order) != number) {
             return self.get(order);

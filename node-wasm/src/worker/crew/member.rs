@@ -98,7 +98,7 @@ impl CrewMember {
         written.map_err(|error| error.to_string())
     }
 
-    /// Does what the mailbox says until the worker is ended.
+    /// Does what the mailbox says until it says to leave.
     ///
     /// # Errors
     /// In words, what it could not do.
@@ -121,8 +121,8 @@ impl CrewMember {
 fn serve(member: &mut Member, number: usize, mailbox: &Mailbox) -> Result<(), EngineError> {
     let mut order = 0;
     let mut x = Vec::new();
-    loop {
-        order = mailbox.wait_order(number, order);
+    while let Some(next) = mailbox.wait_order(number, order) {
+        order = next;
         let outputs = match mailbox.task() {
             Task::Multiply {
                 matrices,
@@ -137,4 +137,5 @@ fn serve(member: &mut Member, number: usize, mailbox: &Mailbox) -> Result<(), En
         };
         mailbox.write_done(number, order, outputs);
     }
+    Ok(())
 }

@@ -22,6 +22,7 @@ use futures::channel::mpsc;
 use futures::{FutureExt as _, StreamExt as _, select_biased};
 use js_sys::Reflect;
 use leader::Leader;
+use mailbox::Mailbox;
 use nested::Nested;
 use std::cell::RefCell;
 use std::pin::pin;
@@ -49,6 +50,8 @@ enum Said {
 /// The members of one model.
 pub(super) struct Members {
     nested: Vec<Nested>,
+    /// none before the model's sizes are known
+    mailbox: RefCell<Option<Rc<Mailbox>>>,
     /// taken while somebody listens
     heard: RefCell<Option<mpsc::UnboundedReceiver<(usize, Said)>>>,
 }
@@ -99,6 +102,7 @@ pub(super) async fn start(members: usize) -> Result<Rc<Members>, String> {
     let nested = nested.collect::<Result<_, _>>()?;
     let members = Members {
         nested,
+        mailbox: RefCell::new(None),
         heard: RefCell::new(Some(heard)),
     };
     members.hear_all(START_PATIENCE).await.map_err(|lost| {
@@ -106,6 +110,12 @@ pub(super) async fn start(members: usize) -> Result<Rc<Members>, String> {
         format!("worker {} did not start: {reason}", member + 2)
     })?;
     Ok(Rc::new(members))
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        (0..self.nested.len()).for_each(|member| self.tell_to_leave(member));
+    }
 }
 
 impl Members {
@@ -134,8 +144,15 @@ impl Members {
 
     /// Ends the last member as a browser that is short of memory does: for tests of what follows.
     pub(super) fn end_one(&self) {
-        if let Some(nested) = self.nested.last() {
-            nested.terminate();
+        if let Some(last) = self.nested.len().checked_sub(1) {
+            self.tell_to_leave(last);
+            self.nested[last].terminate();
+        }
+    }
+
+    fn tell_to_leave(&self, member: usize) {
+        if let Some(mailbox) = &*self.mailbox.borrow() {
+            mailbox.end(member);
         }
     }
 

@@ -33,6 +33,7 @@ onmessage = async ({ data: [what, ...rest] }) => {
     } else if (what === "serve") {
       postMessage(["ready"]);
       member.serve();
+      glue.CrewMember.failed("it was ended");
     } else {
       member[what](...rest);
     }
