@@ -16,9 +16,10 @@ const MIN_SHARED_WEIGHTS: usize = 1 << 16;
 /// count; matrices in one order. Queries, keys and values are the most that read one register.
 pub const MAX_TOGETHER: usize = 4;
 
-/// bytes; what a member takes beside its rows and what is sent: a WebAssembly instance with its
-/// code, its stack and what it multiplies with. 3 to 5 MB were measured.
-const MEMBER_BYTES: u64 = 6 << 20;
+/// bytes; what a member takes beside its rows and what is sent: a worker's heap, its compiled code,
+/// its stack and what it multiplies with. Chromium 156 took 17 MB for each of seven and 37 MB for a
+/// single one.
+const MEMBER_BYTES: u64 = 32 << 20;
 
 /// How the rows of a model are divided among a leader and members. Worker 0 is the leader, worker
 /// `n + 1` is member `n`.
