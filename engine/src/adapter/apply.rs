@@ -3,7 +3,8 @@
 //!
 //! The order of every sum is fixed, so that the same bits come out on every target and for every
 //! way to put rows together in a pass:
-//! - adapters are added by ascending id, one after another;
+//! - adapters are added in the order of the row's stack, one after another, whatever they are called
+//!   and whenever they were loaded;
 //! - each of the `rank` products `a_k x` has eight running sums, taken and folded as
 //!   [`crate::cpu::lanes`] states, and is then multiplied by `factor * scale`, rounded once;
 //! - to each output the products with `b` are added one after another, by ascending rank, each
@@ -89,23 +90,21 @@ impl CpuAdapters {
         if stacks.iter().all(|stack| stack.is_empty()) {
             return;
         }
-        for (id, adapter) in &self.packed {
-            let Some(pair) = adapter.pairs.get(&slot) else {
-                continue;
-            };
-            let (rows, cols) = (pair.rows, pair.cols);
-            assert_eq!(x.len(), stacks.len() * cols, "one input row for each stack");
-            assert_eq!(
-                y.len(),
-                stacks.len() * rows,
-                "one output row for each stack"
-            );
-            for (token, stack) in stacks.iter().enumerate() {
-                for (_, factor) in stack.iter().filter(|(used, _)| used == id) {
-                    let x = &x[token * cols..][..cols];
-                    let y = &mut y[token * rows..][..rows];
-                    pair.add_with(&mut self.scratch, *factor, x, y);
-                }
+        for (token, stack) in stacks.iter().enumerate() {
+            for (id, factor) in *stack {
+                let Some(pair) = self.packed.get(id).and_then(|it| it.pairs.get(&slot)) else {
+                    continue;
+                };
+                let (rows, cols) = (pair.rows, pair.cols);
+                assert_eq!(x.len(), stacks.len() * cols, "one input row for each stack");
+                assert_eq!(
+                    y.len(),
+                    stacks.len() * rows,
+                    "one output row for each stack"
+                );
+                let x = &x[token * cols..][..cols];
+                let y = &mut y[token * rows..][..rows];
+                pair.add_with(&mut self.scratch, *factor, x, y);
             }
         }
     }

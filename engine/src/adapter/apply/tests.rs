@@ -193,3 +193,23 @@ fn a_packed_adapter_takes_what_its_numbers_take() {
     let pairs = [pair(&mut Random(1), 64, 96, 6)];
     assert_eq!(adapters(&pairs).bytes(), pairs[0].bytes());
 }
+
+/// What an answer says must not depend on what was loaded before what.
+#[test]
+fn the_order_is_the_stacks_whatever_adapters_are_called() {
+    let mut random = Random(17);
+    let (rows, cols) = (40, 56);
+    let pairs = [(); 2].map(|()| pair(&mut random, rows, cols, 8));
+    let x = numbers(&mut random, cols);
+    let before = numbers(&mut random, rows);
+    let [forth, back] = [[0, 1], [1, 0]].map(|ids: [u32; 2]| {
+        let [first, second] = ids.map(|id| &pairs[id as usize]);
+        let mut adapters = adapters(&[first.clone(), second.clone()]);
+        // The same pairs in the same order, under the other's id.
+        let stack = ids.map(AdapterId);
+        let mut y = before.clone();
+        adapters.add(SLOT, &[&[(stack[0], 0.5), (stack[1], -1.5)]], &x, &mut y);
+        y
+    });
+    assert_eq!(forth, back);
+}
