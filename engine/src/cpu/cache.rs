@@ -184,32 +184,33 @@ impl Plane {
             Order::Channels => PAGE_LEN,
             Order::Positions => 1,
         };
-        for (group, written) in written.chunks(Q8_GROUP).enumerate() {
-            let largest = written.iter().fold(0.0_f32, |max, it| max.max(it.abs()));
-            let scale = largest / 127.0;
-            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            let scale_at = self.scale_at(place, group);
-            let mut channel = group * Q8_GROUP;
-            let mut written = written;
-            while !written.is_empty() {
-                let in_head = self.head_dim - channel % self.head_dim;
-                let (part, rest) = written.split_at(in_head.min(written.len()));
-                let at = self.at(place, channel);
-                match &mut self.numbers {
-                    Numbers::F16(numbers) => {
-                        for (number, value) in numbers[at..].iter_mut().step_by(step).zip(part) {
-                            *number = f16_from_f32(*value);
-                        }
-                    }
-                    Numbers::Q8 { codes, scales } => {
-                        scales[scale_at] = scale;
-                        for (code, value) in codes[at..].iter_mut().step_by(step).zip(part) {
-                            *code = libm::rintf(value * inverse) as i8;
-                        }
+        let head_dim = self.head_dim;
+        let (first, first_scale) = (self.at(place, 0), self.scale_at(place, 0));
+        let heads = written.chunks_exact(head_dim).enumerate();
+        let heads = heads.map(|(head, written)| (first + head * PAGE_LEN * head_dim, written));
+        match &mut self.numbers {
+            Numbers::F16(numbers) => {
+                for (at, written) in heads {
+                    for (number, value) in numbers[at..].iter_mut().step_by(step).zip(written) {
+                        *number = f16_from_f32(*value);
                     }
                 }
-                channel += part.len();
-                written = rest;
+            }
+            Numbers::Q8 { codes, scales } => {
+                let scales = scales[first_scale..].iter_mut().step_by(PAGE_LEN);
+                let inverses = written.chunks(Q8_GROUP).zip(scales).map(|(group, scale)| {
+                    let largest = group.iter().fold(0.0_f32, |max, it| max.max(it.abs()));
+                    *scale = largest / 127.0;
+                    if *scale > 0.0 { 1.0 / *scale } else { 0.0 }
+                });
+                let mut inverses =
+                    inverses.flat_map(|inverse| std::iter::repeat_n(inverse, Q8_GROUP));
+                for (at, written) in heads {
+                    let codes = codes[at..].iter_mut().step_by(step);
+                    for ((code, value), inverse) in codes.zip(written).zip(&mut inverses) {
+                        *code = libm::rintf(value * inverse) as i8;
+                    }
+                }
             }
         }
     }

@@ -1,68 +1,8 @@
 //! Loops over floats in plain Rust, which compilers turn into whatever vectors there are.
 
 use super::activations::GROUP_LEN;
-use super::lanes::{LANES, fold};
+use super::lanes::LANES;
 use super::vector::{Curve, ROUND, f32_from_f16};
-
-/// `sum(a * b)` in the stated order.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
-    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *sum += a * b;
-    }
-    fold(sums)
-}
-
-/// `sum += share * value`, channel by channel.
-pub(super) fn add_scaled(sums: &mut [f32], share: f32, values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += share * value;
-    }
-}
-
-/// [`super::vector::add_products`] of the first `ROWS` rows; gives how many they are.
-pub(super) fn add_products<const ROWS: usize>(
-    cols: usize,
-    (sums, sums_stride): (&mut [f32], usize),
-    (shares, shares_stride): (&[f32], usize),
-    values: &[f32],
-) -> usize {
-    let n = values.len() / cols;
-    let shares: [&[f32]; ROWS] = std::array::from_fn(|row| &shares[row * shares_stride..][..n]);
-    for first in (0..cols).step_by(LANES) {
-        let width = LANES.min(cols - first);
-        let mut running = [[0.0; LANES]; ROWS];
-        for (row, running) in running.iter_mut().enumerate() {
-            running[..width].copy_from_slice(&sums[row * sums_stride + first..][..width]);
-        }
-        for (at, values) in (0..n).zip(values.chunks_exact(cols)) {
-            if let Some(values) = values[first..].first_chunk::<LANES>() {
-                for (running, shares) in running.iter_mut().zip(&shares) {
-                    for lane in 0..LANES {
-                        running[lane] += shares[at] * values[lane];
-                    }
-                }
-            } else {
-                for (running, shares) in running.iter_mut().zip(&shares) {
-                    for (running, value) in running.iter_mut().zip(&values[first..]) {
-                        *running += shares[at] * value;
-                    }
-                }
-            }
-        }
-        for (row, running) in running.iter().enumerate() {
-            sums[row * sums_stride + first..][..width].copy_from_slice(&running[..width]);
-        }
-    }
-    ROWS
-}
 
 /// `x = curve(x, y)`.
 pub(super) fn map(x: &mut [f32], y: f32, curve: impl Curve) {

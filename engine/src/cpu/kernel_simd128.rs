@@ -10,80 +10,11 @@ use std::arch::wasm32::{
 };
 
 use super::activations::GROUP_LEN;
-use super::eight::{Eight, add_products as add_scaled_lanes, load, splat, store};
-use super::lanes::{LANES, fold};
+use super::eight::{load, splat, store};
+use super::lanes::LANES;
 use super::real_simd128::Four;
 use super::vector::half::BIAS;
 use super::vector::{Curve, ROUND, f32_from_f16};
-
-/// `sum(a * b)` in the stated order.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
-    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = splat(0.0);
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        sums = add_scaled_lanes(sums, load(a), load(b));
-    }
-    let mut sums = store(sums);
-    for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *sum += a * b;
-    }
-    fold(sums)
-}
-
-/// `sum += share * value`, channel by channel.
-pub(super) fn add_scaled(sums: &mut [f32], share: f32, values: &[f32]) {
-    let n_whole = sums.len() / LANES * LANES;
-    let (whole, rest) = sums.split_at_mut(n_whole);
-    let shares = splat(share);
-    let values_rest = &values[n_whole..];
-    for (sums, values) in whole
-        .as_chunks_mut::<LANES>()
-        .0
-        .iter_mut()
-        .zip(values.as_chunks::<LANES>().0)
-    {
-        *sums = store(add_scaled_lanes(load(sums), shares, load(values)));
-    }
-    for (sum, value) in rest.iter_mut().zip(values_rest) {
-        *sum += share * value;
-    }
-}
-
-/// [`super::vector::add_products`] of the first `ROWS` rows; gives how many they are.
-pub(super) fn add_products<const ROWS: usize>(
-    cols: usize,
-    (sums, sums_stride): (&mut [f32], usize),
-    (shares, shares_stride): (&[f32], usize),
-    values: &[f32],
-) -> usize {
-    let n = values.len() / cols;
-    let shares: [&[f32]; ROWS] = std::array::from_fn(|row| &shares[row * shares_stride..][..n]);
-    let n_whole = cols / LANES * LANES;
-    for first in (0..n_whole).step_by(LANES) {
-        let at = |row| row * sums_stride + first;
-        let mut running: [Eight; ROWS] = std::array::from_fn(|row| load(lanes(&sums[at(row)..])));
-        for (k, values) in (0..n).zip(values.chunks_exact(cols)) {
-            let values = load(lanes(&values[first..]));
-            for row in 0..ROWS {
-                let share = splat(shares[row][k]);
-                running[row] = add_scaled_lanes(running[row], share, values);
-            }
-        }
-        for (row, running) in running.into_iter().enumerate() {
-            sums[at(row)..][..LANES].copy_from_slice(&store(running));
-        }
-    }
-    for (row, shares) in shares.iter().enumerate() {
-        let sums = &mut sums[row * sums_stride..][n_whole..cols];
-        for (share, values) in shares.iter().zip(values.chunks_exact(cols)) {
-            for (sum, value) in sums.iter_mut().zip(&values[n_whole..]) {
-                *sum += share * value;
-            }
-        }
-    }
-    ROWS
-}
 
 /// `x = curve(x, y)`.
 pub(super) fn map(x: &mut [f32], y: f32, curve: impl Curve) {
@@ -210,9 +141,4 @@ fn store_four(Four(x): Four) -> [f32; 4] {
         f32x4_extract_lane::<2>(x),
         f32x4_extract_lane::<3>(x),
     ]
-}
-
-#[inline(always)]
-fn lanes(x: &[f32]) -> &[f32; LANES] {
-    x.first_chunk().expect("callers cut whole chunks")
 }

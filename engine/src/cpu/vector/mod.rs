@@ -8,30 +8,21 @@
 
 mod curves;
 pub(super) mod half;
+mod products;
 
 pub(super) use curves::{Curve, ROUND};
 pub use curves::{erfc, exp, gelu_erf, gelu_tanh_mul, silu_mul, soft_cap, softmax, tanh};
 pub use half::{f16_from_f32, f32_from_f16, narrow_f16, widen_f16};
+pub(super) use products::add_products;
+pub use products::dot;
 
 use super::kernel;
 use super::lanes::{LANES, fold};
 
-/// `sum(a * b)`.
+/// `sum += value`.
 ///
 /// # Panics
 /// When the lengths differ; so for all functions of two slices here.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "as many as each other");
-    kernel::dot(a, b)
-}
-
-/// `sum += share * value`.
-pub fn add_scaled(sums: &mut [f32], share: f32, values: &[f32]) {
-    assert_eq!(sums.len(), values.len(), "as many as each other");
-    kernel::add_scaled(sums, share, values);
-}
-
-/// `sum += value`.
 pub fn add(sums: &mut [f32], values: &[f32]) {
     assert_eq!(sums.len(), values.len(), "as many as each other");
     for (sum, value) in sums.iter_mut().zip(values) {
@@ -57,33 +48,6 @@ pub fn sum(x: &[f32]) -> f32 {
 /// The largest, or NaN where there is one; minus infinity of nothing.
 pub fn max(x: &[f32]) -> f32 {
     kernel::max(x)
-}
-
-/// `sums += shares * values`: `sums` has `rows` rows that are `sums_stride` apart, `shares` as many
-/// that are `shares_stride` apart, and `values`, `(n, cols)`, is whole. Every sum takes its
-/// products one after another.
-///
-/// # Panics
-/// When a slice is too short.
-pub(super) fn add_products(
-    rows: usize,
-    cols: usize,
-    (sums, sums_stride): (&mut [f32], usize),
-    (shares, shares_stride): (&[f32], usize),
-    values: &[f32],
-) {
-    let mut row = 0;
-    while row < rows {
-        let sums = &mut sums[row * sums_stride..];
-        let shares = &shares[row * shares_stride..];
-        let (sums, shares) = ((sums, sums_stride), (shares, shares_stride));
-        row += match rows - row {
-            1 => kernel::add_products::<1>(cols, sums, shares, values),
-            2 => kernel::add_products::<2>(cols, sums, shares, values),
-            3 => kernel::add_products::<3>(cols, sums, shares, values),
-            _ => kernel::add_products::<4>(cols, sums, shares, values),
-        };
-    }
 }
 
 /// `x * scale * gain` with `scale = 1 / sqrt(mean(x^2) + eps)`.
