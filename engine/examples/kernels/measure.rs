@@ -119,7 +119,7 @@ fn elementwise(seconds: &dyn Fn() -> f64, print: &dyn Fn(&str)) {
     let x: Vec<f32> = (0..4_096).map(|_| random.symmetric() * 4.0).collect();
     let mut y = x.clone();
     let mut z = vec![0.0; x.len()];
-    let mut halves = vec![0; x.len()];
+    let halves = vec![0; x.len()];
     let mut inputs = Activations::default();
     let mut report = |name: &str, run: &mut dyn FnMut(&mut [f32])| {
         let mut best = f64::INFINITY;
@@ -145,7 +145,6 @@ fn elementwise(seconds: &dyn Fn() -> f64, print: &dyn Fn(&str)) {
     });
     report("rms norm", &mut |y| vector::rms_norm(y, &x, 1e-5, &mut z));
     report("dot", &mut |y| y[0] = vector::dot(y, &x));
-    report("narrow to f16", &mut |y| vector::narrow_f16(y, &mut halves));
     report("widen f16", &mut |y| vector::widen_f16(&halves, y));
     report("quantise activations", &mut |y| inputs.set(y, 512));
 }

@@ -64,14 +64,3 @@ pub fn widen_f16(bits: &[u16], out: &mut [f32]) {
     assert_eq!(bits.len(), out.len(), "as many as each other");
     kernel::widen_f16(bits, out);
 }
-
-/// [`f16_from_f32`] of each.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn narrow_f16(values: &[f32], out: &mut [u16]) {
-    assert_eq!(values.len(), out.len(), "as many as each other");
-    for (out, value) in out.iter_mut().zip(values) {
-        *out = f16_from_f32(*value);
-    }
-}

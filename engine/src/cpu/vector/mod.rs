@@ -12,7 +12,7 @@ mod products;
 
 pub(super) use curves::{Curve, ROUND};
 pub use curves::{erfc, exp, gelu_erf, gelu_tanh_mul, silu_mul, soft_cap, softmax, tanh};
-pub use half::{f16_from_f32, f32_from_f16, narrow_f16, widen_f16};
+pub use half::{f16_from_f32, f32_from_f16, widen_f16};
 pub(super) use products::add_products;
 pub use products::dot;
 
