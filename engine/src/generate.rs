@@ -12,7 +12,7 @@ use crate::constraint::Constraint;
 use crate::error::EngineError;
 use crate::memory::MAX_BATCH;
 use crate::model::Model;
-use crate::sampler::{Choice, Logprobs, Sampler, SamplerParams};
+use crate::sampler::{Choice, Logprobs, Recipe, Sampler, SamplerParams};
 use crate::sequences::SequenceId;
 use crate::text::TextStream;
 use crate::tokenizer::Tokenizer;
@@ -233,12 +233,40 @@ impl Generation {
         self.constraint.is_none() && self.params.sampling.takes_likeliest()
     }
 
+    /// Whether tokens after the next can be chosen without looking at the next.
+    pub fn goes_ahead(&self) -> bool {
+        self.constraint.is_none() && !self.params.sampling.looks_back()
+    }
+
+    /// How the token after everything there is and the tokens `ahead` is chosen, and those after it
+    /// up to `steps`, which may be several where [`Generation::goes_ahead`]. None where the logits
+    /// have to be seen, which [`Generation::take`] then does.
+    pub fn recipe(&mut self, ahead: &[u32], steps: usize) -> Option<Recipe> {
+        if self.params.sampling.logprobs.is_some() {
+            return None;
+        }
+        let index = self.answer().len() + ahead.len();
+        let allowed = match &mut self.constraint {
+            // What fits after tokens that are guesses is not known.
+            Some(_) if !ahead.is_empty() => return None,
+            Some(constraint) => Some(constraint.mask().ok()?),
+            None => None,
+        };
+        match ahead {
+            [] => self.sampler.recipe(&self.tokens, index, steps, allowed),
+            _ => {
+                let history = [&self.tokens, ahead].concat();
+                self.sampler.recipe(&history, index, steps, allowed)
+            }
+        }
+    }
+
     /// Takes `id` as the next token, which [`Generation::take`] would have chosen: that of the
-    /// largest logit, where [`Generation::takes_likeliest`].
+    /// largest logit, where [`Generation::takes_likeliest`], or what [`Generation::recipe`] gives.
     ///
     /// # Errors
     /// As [`Generation::take`].
-    pub fn take_likeliest(&mut self, id: u32, tokenizer: &Tokenizer) -> Result<Step, EngineError> {
+    pub fn take_chosen(&mut self, id: u32, tokenizer: &Tokenizer) -> Result<Step, EngineError> {
         self.append(id, None, tokenizer)
     }
 

@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::gpu::{GpuModel, MAX_STEPS};
 use crate::pass::{AdapterId, PAGE_LEN, Pass};
 use crate::reference::ReferenceModel;
+use crate::sampler::Recipe;
 use crate::sequences::{BatchRow, SequenceId, Sequences};
 
 /// A model and the keys and values of many sequences.
@@ -335,6 +336,67 @@ impl Model {
         next: &[(SequenceId, u32)],
         steps: usize,
     ) -> Result<Vec<u32>, EngineError> {
+        self.ahead(next, steps, None).await
+    }
+
+    /// Appends `rows` as [`Model::forward`] does and returns the token after each that wants logits,
+    /// in their order, chosen as `recipes` say, one for each. A GPU sends 4 bytes for each.
+    ///
+    /// # Errors
+    /// As [`Model::likeliest`]; where a recipe allows no token [`EngineError::NothingAllowed`] or, on
+    /// a GPU, [`EngineError::LogitsNotFinite`].
+    ///
+    /// # Panics
+    /// When a recipe is missing.
+    ///
+    /// # Cancel safety
+    /// As [`Model::forward`].
+    pub async fn sample(
+        &mut self,
+        rows: &[BatchRow],
+        recipes: &[Recipe],
+    ) -> Result<Vec<u32>, EngineError> {
+        if !self.config.is_causal() {
+            return Err(self.wrong_task("continue a text"));
+        }
+        let pass = self.begin(rows)?;
+        assert_eq!(recipes.len(), pass.wanted.len(), "each row has a recipe");
+        let ids = match &mut self.backend {
+            Backend::Cpu(model) => drawn_of_each(&mut model.forward(&pass)?, recipes, 0)?,
+            Backend::Gpu(model) => model.sample(&pass, recipes, 1).await?,
+            Backend::Reference(model) => drawn_of_each(&mut model.forward(&pass), recipes, 0)?,
+        };
+        self.sequences.commit(rows);
+        Ok(ids)
+    }
+
+    /// `steps` tokens after each of `next` as [`Model::greedy`] gives them, chosen as `recipes` say,
+    /// one for each of `next`.
+    ///
+    /// # Errors
+    /// As [`Model::sample`].
+    ///
+    /// # Panics
+    /// As [`Model::greedy`]; when a recipe is missing or has fewer steps.
+    ///
+    /// # Cancel safety
+    /// As [`Model::forward`].
+    pub async fn sample_ahead(
+        &mut self,
+        next: &[(SequenceId, u32)],
+        recipes: &[Recipe],
+        steps: usize,
+    ) -> Result<Vec<u32>, EngineError> {
+        assert_eq!(recipes.len(), next.len(), "each row has a recipe");
+        self.ahead(next, steps, Some(recipes)).await
+    }
+
+    async fn ahead(
+        &mut self,
+        next: &[(SequenceId, u32)],
+        steps: usize,
+        recipes: Option<&[Recipe]>,
+    ) -> Result<Vec<u32>, EngineError> {
         assert!((1..=MAX_STEPS).contains(&steps), "{steps} steps at once");
         let row = |(sequence, token): &(SequenceId, u32)| BatchRow {
             sequence: *sequence,
@@ -342,9 +404,8 @@ impl Model {
             logits: true,
         };
         if !matches!(self.backend, Backend::Gpu(_)) {
-            return self
-                .greedy_steps(next.iter().map(row).collect(), steps)
-                .await;
+            let rows = next.iter().map(row).collect();
+            return self.step_by_step(rows, steps, recipes).await;
         }
         if !self.config.is_causal() {
             return Err(self.wrong_task("continue a text"));
@@ -360,16 +421,20 @@ impl Model {
         let Backend::Gpu(model) = &mut self.backend else {
             return Ok(Vec::new());
         };
-        let ids = model.greedy(&pass, steps).await?;
+        let ids = match recipes {
+            Some(recipes) => model.sample(&pass, recipes, steps).await?,
+            None => model.greedy(&pass, steps).await?,
+        };
         self.sequences.commit(&rows);
         Ok(ids)
     }
 
-    /// [`Model::greedy`] with a wait for every step.
-    async fn greedy_steps(
+    /// [`Model::ahead`] with a wait for every step.
+    async fn step_by_step(
         &mut self,
         mut rows: Vec<BatchRow>,
         steps: usize,
+        recipes: Option<&[Recipe]>,
     ) -> Result<Vec<u32>, EngineError> {
         let before: Vec<(SequenceId, usize)> = rows
             .iter()
@@ -377,9 +442,10 @@ impl Model {
             .collect::<Result<_, EngineError>>()?;
         let mut ids = Vec::with_capacity(rows.len() * steps);
         for index in 0..steps {
-            let step = match self.forward(&rows).await {
-                Ok(logits) => largest_of_each(&logits, rows.len(), index),
-                Err(error) => Err(error),
+            let step = match (self.forward(&rows).await, recipes) {
+                (Ok(mut logits), Some(recipes)) => drawn_of_each(&mut logits, recipes, index),
+                (Ok(logits), None) => largest_of_each(&logits, rows.len(), index),
+                (Err(error), _) => Err(error),
             };
             match step {
                 Ok(step) => {
@@ -480,6 +546,17 @@ fn largest_of_each(logits: &[f32], rows: usize, index: usize) -> Result<Vec<u32>
         .chunks_exact((logits.len() / rows.max(1)).max(1))
         .map(largest)
         .collect())
+}
+
+/// The token that each recipe makes of its row of logits.
+fn drawn_of_each(
+    logits: &mut [f32],
+    recipes: &[Recipe],
+    step: usize,
+) -> Result<Vec<u32>, EngineError> {
+    let cols = (logits.len() / recipes.len().max(1)).max(1);
+    let rows = logits.chunks_exact_mut(cols).zip(recipes);
+    rows.map(|(row, recipe)| recipe.choose(row, step)).collect()
 }
 
 /// Every adapter as the GPU takes them.

@@ -178,8 +178,8 @@ impl Scheduler {
         self.donates = donates;
     }
 
-    /// Lets answers that take the likeliest token go at most so many tokens ahead in one pass where
-    /// the model can, at least one and at most [`MAX_STEPS`]: fewer waits, and longer ones.
+    /// Lets answers go at most so many tokens ahead in one pass where the model chooses them itself,
+    /// at least one and at most [`MAX_STEPS`]: fewer waits, and longer ones.
     pub fn set_max_steps(&mut self, steps: usize) {
         self.max_steps = steps.clamp(1, MAX_STEPS);
     }
@@ -307,7 +307,7 @@ impl Scheduler {
         for (i, choice) in choices.into_iter().enumerate() {
             let taken = match choice {
                 Choice::Logits(logits) => job.generation.take(logits, tokenizer),
-                Choice::Likeliest(id) => job.generation.take_likeliest(id, tokenizer),
+                Choice::Chosen(id) => job.generation.take_chosen(id, tokenizer),
             };
             let step = match taken {
                 Ok(step) => step,

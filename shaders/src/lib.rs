@@ -7,10 +7,15 @@
 //! that wants nothing.
 
 mod attention;
+mod draw;
 mod linear;
 mod rows;
 
 pub use attention::{ATTENTION, ATTENTION_THREAD, CACHE_LOAD, CACHE_STORE, CacheFormat};
+pub use draw::{
+    DRAW_ADJUST, DRAW_BEGIN, DRAW_BINS, DRAW_CHOOSE, DRAW_COUNT, DRAW_KEYS, DRAW_NARROW,
+    DRAW_WEIGH, MAX_DRAW_TILES,
+};
 pub use linear::{Adder, EMBED, EmbedFormat, Factors, QUANTIZE_ROWS, linear};
 pub use rows::{
     ACTIVATE, ADD_ROWS, ADVANCE, ARGMAX, GATHER_ROWS, LORA_MASK, NORM, NORM_IN_PLACE, ROPE, SOFTCAP,
@@ -108,6 +113,13 @@ pub fn all() -> Vec<Kernel> {
         ADD_ROWS,
         ADVANCE,
         ARGMAX,
+        DRAW_ADJUST,
+        DRAW_BEGIN,
+        DRAW_CHOOSE,
+        DRAW_COUNT,
+        DRAW_KEYS,
+        DRAW_NARROW,
+        DRAW_WEIGH,
         GATHER_ROWS,
         LORA_MASK,
         NORM,

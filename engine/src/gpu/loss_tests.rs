@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::gguf::{GgufError, GgufReader, ReadOptions, WeightSink};
 use crate::gpu::{GpuDevice, GpuModel, GpuUpload};
 use crate::pass::{Pass, PassRow, PassSequence};
+use crate::sampler::{Sampler, SamplerParams};
 use crate::synthetic::SyntheticModel;
 use crate::weights::{Slot, TensorInfo, WeightStore};
 
@@ -50,10 +51,20 @@ fn a_lost_device_is_an_error_at_every_step() {
     let Some(device) = device() else { return };
     let mut model = on_gpu(&device).expect("the model fits");
     pollster::block_on(model.forward(&pass(&[1, 2]))).expect("the device is there");
+    let hot = SamplerParams {
+        temperature: 1.0,
+        top_k: 3,
+        ..SamplerParams::GREEDY
+    };
+    let recipe = Sampler::new(hot)
+        .expect("good parameters")
+        .recipe(&[], 0, 2, None);
+    let recipes = [recipe.expect("kernels can do it")];
     device.destroy();
     for _ in 0..2 {
         assert_lost(pollster::block_on(model.forward(&pass(&[3]))).map(drop));
         assert_lost(pollster::block_on(model.greedy(&pass(&[3]), 2)).map(drop));
+        assert_lost(pollster::block_on(model.sample(&pass(&[3]), &recipes, 2)).map(drop));
         assert_lost(pollster::block_on(model.set_adapters(&[])));
         assert_lost(model.copy_page(crate::sequences::PageCopy { from: 0, to: 1 }));
     }

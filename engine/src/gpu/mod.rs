@@ -5,7 +5,8 @@
 //!    its bytes, `tensor` keeps them.
 //! 3. [`GpuUpload::into_tuned_model`] lets `tuning` find the fastest kernels and gives a
 //!    [`GpuModel`]; `program` turns its plan into dispatches, `space` and `cache` are their buffers.
-//! 4. [`GpuModel::forward`] gives logits, [`GpuModel::greedy`] several tokens at a time.
+//! 4. [`GpuModel::forward`] gives logits, [`GpuModel::greedy`] the likeliest tokens and
+//!    [`GpuModel::sample`] drawn ones (`drawing`), several at a time.
 //!
 //! Invariant: a device that is lost stays lost; every later call says so, and the caller starts at 1.
 
@@ -15,6 +16,7 @@ mod adapter;
 mod bind;
 mod cache;
 mod device;
+mod drawing;
 mod grid;
 mod layout;
 mod linear;

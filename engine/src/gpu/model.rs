@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::gpu::bind::Kernels;
 use crate::gpu::cache::{Cache, CacheFormat};
 use crate::gpu::device::GpuDevice;
+use crate::gpu::drawing::{Drawing, Ends, Needs};
 use crate::gpu::lora::Loras;
 use crate::gpu::page_turn::PageTurner;
 use crate::gpu::program::{Parts, Program};
@@ -20,6 +21,7 @@ use crate::pacing::Submits;
 use crate::pass::{AdapterId, Pass};
 use crate::plan::{Plan, Register};
 use crate::rope::Rope;
+use crate::sampler::Recipe;
 use crate::sequences::{PageCopy, PageTurn};
 use crate::weights::Slot;
 
@@ -44,6 +46,8 @@ pub struct GpuModel {
     space: Space,
     /// None when a buffer is another than when it was made.
     program: Option<Program>,
+    /// None until a token is drawn, and when the space is another than when it was made.
+    drawing: Option<Drawing>,
     readback: Readback,
     most: Submits,
     submits: u64,
@@ -108,6 +112,7 @@ impl GpuModel {
             kernels,
             loras: Loras::none(),
             program: None,
+            drawing: None,
             readback: Readback::new(),
             most: Submits::WHOLE,
             submits: 0,
@@ -284,6 +289,67 @@ impl GpuModel {
         chosen(ids.await?, rows)
     }
 
+    /// A token after each wanted row, chosen as `recipes` say, one for each; with several `steps`, so
+    /// many in a row as [`GpuModel::greedy`] does, under its conditions. Gives `(steps, wanted)` ids.
+    /// One wait, `4 * steps` bytes read back for each row.
+    ///
+    /// # Errors
+    /// As [`GpuModel::forward`]; [`EngineError::LogitsNotFinite`] when a choice could not be made,
+    /// because a logit is not finite or because a recipe allows no token.
+    ///
+    /// # Panics
+    /// For no or more than [`MAX_STEPS`] steps, when a recipe is missing or has fewer, or when there
+    /// are several and a row is not wanted.
+    pub async fn sample(
+        &mut self,
+        pass: &Pass,
+        recipes: &[Recipe],
+        steps: usize,
+    ) -> Result<Vec<u32>, EngineError> {
+        let wanted = pass.wanted.len();
+        assert!(
+            (1..=MAX_STEPS).contains(&steps) && (steps == 1 || wanted == pass.rows.len()),
+            "a token is chosen for each row, a few times"
+        );
+        assert_eq!(recipes.len(), wanted, "each row has a recipe");
+        self.prepare(pass).await?;
+        let needs = self.prepare_drawing(recipes, steps).await?;
+        let mut recorder = self.recorder(pass);
+        for step in 0..steps {
+            recorder.body(pass);
+            recorder.head(pass);
+            recorder.draw(pass, needs, step);
+            if steps > 1 {
+                recorder.advance(pass, step);
+            }
+        }
+        let encoder = recorder.end();
+        let source = match steps {
+            1 => Source::Ids,
+            _ => Source::Record,
+        };
+        let ids = self.answer(encoder, source, steps * wanted);
+        chosen(ids.await?, wanted)
+    }
+
+    /// Makes room for `recipes` and tells the kernels about them.
+    async fn prepare_drawing(
+        &mut self,
+        recipes: &[Recipe],
+        steps: usize,
+    ) -> Result<Needs, EngineError> {
+        let ends = Ends {
+            logits: self.space.place(Register::Logits, true).buffer,
+            cols: self.config.vocab_size,
+            ids: &self.space.ids,
+        };
+        let (before, device) = (self.drawing.take(), &self.device);
+        let drawing = Drawing::for_recipes(before, device, &self.kernels, ends, recipes).await?;
+        let needs = drawing.set(&self.device.queue, recipes, steps);
+        self.drawing = Some(drawing);
+        Ok(needs)
+    }
+
     /// Submits the end of a pass and waits for the first `words` words of `source`.
     async fn answer<T: bytemuck::AnyBitPattern>(
         &mut self,
@@ -354,7 +420,7 @@ impl GpuModel {
         if let Some(capacity) = self.capacity.grown(pass) {
             self.space = Space::new(&self.device, &self.config, capacity)?;
             self.capacity = capacity;
-            self.program = None;
+            (self.program, self.drawing) = (None, None);
         }
         if self.program.is_none() {
             self.build().await;
@@ -383,6 +449,7 @@ impl GpuModel {
         Recorder {
             device: &self.device,
             program: self.program.as_ref().expect("prepare() built it"),
+            drawing: self.drawing.as_ref(),
             encoder: self.device.encoder(),
             recorded: 0,
             most: self.most.of(pass.rows.len()),
@@ -395,6 +462,7 @@ impl GpuModel {
 struct Recorder<'a> {
     device: &'a GpuDevice,
     program: &'a Program,
+    drawing: Option<&'a Drawing>,
     encoder: wgpu::CommandEncoder,
     recorded: usize,
     most: usize,
@@ -415,6 +483,15 @@ impl Recorder<'_> {
     fn argmax(&mut self, pass: &Pass) {
         let step = std::iter::once(self.program.argmax());
         self.record(step, pass.wanted.len() as u32);
+    }
+
+    fn draw(&mut self, pass: &Pass, needs: Needs, step: usize) {
+        let drawing = self.drawing.expect("prepare_drawing() made it");
+        if let Some((dispatch, changes)) = drawing.changes(needs) {
+            self.record(std::iter::once(dispatch), changes);
+        }
+        let dispatches = drawing.dispatches(needs, step);
+        self.record(dispatches, pass.wanted.len() as u32);
     }
 
     fn advance(&mut self, pass: &Pass, step: usize) {

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod answers;
+mod drawn;
 mod sequences;
 
 use std::path::PathBuf;

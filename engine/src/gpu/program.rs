@@ -120,7 +120,11 @@ impl Program {
     }
 }
 
-async fn bound(device: &GpuDevice, kernels: &Kernels, steps: Vec<Step>) -> Vec<Dispatch> {
+pub(super) async fn bound(
+    device: &GpuDevice,
+    kernels: &Kernels,
+    steps: Vec<Step>,
+) -> Vec<Dispatch> {
     let (sketches, grids): (Vec<Sketch>, Vec<Grid>) = steps
         .into_iter()
         .map(|step| (step.sketch, step.grid))

@@ -45,11 +45,11 @@ impl Cut {
 }
 
 /// The three limits, as [`super::SamplerParams`] has them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) top_k: u32,
-    pub(super) top_p: f32,
-    pub(super) min_p: f32,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Limits {
+    pub(crate) top_k: u32,
+    pub(crate) top_p: f32,
+    pub(crate) min_p: f32,
 }
 
 impl Limits {

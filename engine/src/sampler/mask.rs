@@ -33,6 +33,11 @@ impl TokenMask {
         }
     }
 
+    /// The bits, the lowest id in the lowest bit of the first word.
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
     /// Ids below this can be in the set.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

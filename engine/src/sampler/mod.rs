@@ -12,12 +12,15 @@
 //! The draw for the answer's token `i` is a pure function of the seed, `i`, the logits and the
 //! tokens before it: whoever continues an answer from its token `i`, on whatever machine, draws
 //! the same number. Exponentials are the same bits everywhere.
+//!
+//! A GPU makes the same choices of a [`Recipe`], so that the logits stay there.
 
 mod cut;
 mod draw;
 mod mask;
 mod params;
 mod penalties;
+mod recipe;
 mod weights;
 
 pub use draw::choice_seed;
@@ -27,6 +30,7 @@ pub use params::{
     MAX_REPETITION_PENALTY, MAX_REPETITION_WINDOW, MAX_TEMPERATURE, MAX_TOP_LOGPROBS,
     SamplerParams,
 };
+pub use recipe::{Adjustment, MAX_ADJUSTMENTS, Recipe};
 
 use crate::error::EngineError;
 use cut::{KEEP_ALL, Limits};
@@ -92,12 +96,7 @@ impl Sampler {
         index: usize,
         allowed: Option<&TokenMask>,
     ) -> Result<Choice, EngineError> {
-        let all_finite = logits
-            .iter()
-            .fold(true, |finite, logit| finite & logit.is_finite());
-        if logits.is_empty() || !all_finite {
-            return Err(EngineError::LogitsNotFinite { index });
-        }
+        check_finite(logits, index)?;
         let told = self.params.logprobs.map(|top| LogSoftmax::new(logits, top));
         let own = told.is_some().then(|| logits.to_vec());
         penalties::apply(&self.params, logits, history, index);
@@ -112,34 +111,78 @@ impl Sampler {
         Ok(Choice { id, logprobs })
     }
 
+    /// What another machine needs to make the choices that [`Sampler::choose`] would make for the
+    /// answer's tokens from number `index` on, `steps` of them; every one after the first as if the
+    /// history had not grown, which is right where [`SamplerParams::looks_back`] is false. None
+    /// where the logits have to be seen: log probabilities are asked for, or more than
+    /// [`MAX_ADJUSTMENTS`] logits are to be changed.
+    pub fn recipe(
+        &self,
+        history: &[u32],
+        index: usize,
+        steps: usize,
+        allowed: Option<&TokenMask>,
+    ) -> Option<Recipe> {
+        if self.params.logprobs.is_some() {
+            return None;
+        }
+        let uniforms = (index..index + steps).map(|at| draw::uniform(self.params.seed, at as u64));
+        Some(Recipe {
+            adjustments: penalties::adjustments(&self.params, history, index)?,
+            allowed: allowed.cloned(),
+            limits: self.limits(),
+            temperature: self.params.temperature,
+            uniforms: uniforms.collect(),
+        })
+    }
+
     fn pick(&self, scores: &mut [f32], index: usize) -> Result<u32, EngineError> {
-        let max = weights::max(scores);
-        if max == f32::NEG_INFINITY {
-            return Err(EngineError::NothingAllowed { index });
-        }
-        if self.params.temperature == 0.0 {
-            let likeliest = scores.iter().position(|score| *score == max);
-            return Ok(likeliest.expect("the maximum is one of them") as u32);
-        }
-        let limits = Limits {
+        let uniform = draw::uniform(self.params.seed, index as u64);
+        pick(scores, self.limits(), self.params.temperature, uniform)
+            .ok_or(EngineError::NothingAllowed { index })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
             top_k: self.params.top_k,
             top_p: self.params.top_p,
             min_p: self.params.min_p,
-        };
-        let cut = limits.cut(scores, max);
-        let uniform = draw::uniform(self.params.seed, index as u64);
-        let temperature = self.params.temperature;
-        if cut == KEEP_ALL {
-            weights::to_weights(scores, max, temperature);
-            return Ok(draw_among(scores, uniform) as u32);
         }
-        let (ids, mut kept): (Vec<u32>, Vec<f32>) = (0_u32..)
-            .zip(scores.iter())
-            .filter(|(id, score)| cut.keeps(**score, *id))
-            .unzip();
-        weights::to_weights(&mut kept, max, temperature);
-        Ok(ids[draw_among(&kept, uniform)])
     }
+}
+
+fn check_finite(logits: &[f32], index: usize) -> Result<(), EngineError> {
+    let all_finite = logits
+        .iter()
+        .fold(true, |finite, logit| finite & logit.is_finite());
+    match all_finite && !logits.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::LogitsNotFinite { index }),
+    }
+}
+
+/// The token at which `uniform` of what the tokens within `limits` weigh is reached; the likeliest
+/// where `temperature` is 0; none where no score is finite.
+fn pick(scores: &mut [f32], limits: Limits, temperature: f32, uniform: f64) -> Option<u32> {
+    let max = weights::max(scores);
+    if max == f32::NEG_INFINITY {
+        return None;
+    }
+    if temperature == 0.0 {
+        let likeliest = scores.iter().position(|score| *score == max);
+        return likeliest.map(|id| id as u32);
+    }
+    let cut = limits.cut(scores, max);
+    if cut == KEEP_ALL {
+        weights::to_weights(scores, max, temperature);
+        return Some(draw_among(scores, uniform) as u32);
+    }
+    let (ids, mut kept): (Vec<u32>, Vec<f32>) = (0_u32..)
+        .zip(scores.iter())
+        .filter(|(id, score)| cut.keeps(**score, *id))
+        .unzip();
+    weights::to_weights(&mut kept, max, temperature);
+    Some(ids[draw_among(&kept, uniform)])
 }
 
 /// The place where `uniform`, in `[0, 1)`, of the sum of `weights` is reached.

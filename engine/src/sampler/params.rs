@@ -82,6 +82,13 @@ impl SamplerParams {
             && self.logprobs.is_none()
     }
 
+    /// Whether a choice depends on the tokens before it in any way but through the logits.
+    pub fn looks_back(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0
+    }
+
     /// Refuses the first parameter that is out of range or not a number.
     pub(super) fn check(&self) -> Result<(), EngineError> {
         within("temperature", self.temperature, 0.0, MAX_TEMPERATURE)?;

@@ -1,6 +1,9 @@
 //! What is added to and taken off logits before anything is cut or drawn.
 
+use std::collections::BTreeMap;
+
 use super::SamplerParams;
+use super::recipe::{Adjustment, MAX_ADJUSTMENTS};
 
 /// Adds the biases, then applies the penalties to the tokens that occur in `history`, whose last
 /// `answer_len` tokens are the answer's.
@@ -14,24 +17,81 @@ pub(super) fn apply(
         change(logits, *id, |logit| logit + bias);
     }
     if params.repetition_penalty != 1.0 {
-        let window = history.len().min(params.repetition_window as usize);
         let penalty = params.repetition_penalty;
-        for (id, _) in counts(&history[history.len() - window..]) {
-            change(logits, id, |logit| {
-                if logit > 0.0 {
-                    logit / penalty
-                } else {
-                    logit * penalty
-                }
-            });
+        for (id, _) in counts(window(params, history)) {
+            change(logits, id, |logit| repeated(logit, penalty));
         }
     }
     if params.frequency_penalty != 0.0 || params.presence_penalty != 0.0 {
-        let answer = &history[history.len() - answer_len.min(history.len())..];
-        for (id, times) in counts(answer) {
-            let penalty = params.frequency_penalty * times as f32 + params.presence_penalty;
-            change(logits, id, |logit| logit - penalty);
+        for (id, times) in counts(answer(history, answer_len)) {
+            change(logits, id, |logit| logit - often(params, times));
         }
+    }
+}
+
+/// What [`apply`] would do, token by token, ascending; none where that is more than
+/// [`MAX_ADJUSTMENTS`].
+pub(super) fn adjustments(
+    params: &SamplerParams,
+    history: &[u32],
+    answer_len: usize,
+) -> Option<Vec<Adjustment>> {
+    let mut by_id: BTreeMap<u32, Adjustment> = BTreeMap::new();
+    fn of(by_id: &mut BTreeMap<u32, Adjustment>, id: u32) -> &mut Adjustment {
+        by_id.entry(id).or_insert_with(|| Adjustment::none(id))
+    }
+    for (id, bias) in &params.logit_bias {
+        of(&mut by_id, *id).bias += bias;
+    }
+    if params.repetition_penalty != 1.0 {
+        for (id, _) in counts(window(params, history)) {
+            of(&mut by_id, id).repetition = params.repetition_penalty;
+        }
+    }
+    if params.frequency_penalty != 0.0 || params.presence_penalty != 0.0 {
+        for (id, times) in counts(answer(history, answer_len)) {
+            of(&mut by_id, id).penalty = often(params, times);
+        }
+    }
+    (by_id.len() <= MAX_ADJUSTMENTS).then(|| by_id.into_values().collect())
+}
+
+/// What the repetition penalty looks back over.
+fn window<'a>(params: &SamplerParams, history: &'a [u32]) -> &'a [u32] {
+    &history[history
+        .len()
+        .saturating_sub(params.repetition_window as usize)..]
+}
+
+fn answer(history: &[u32], answer_len: usize) -> &[u32] {
+    &history[history.len().saturating_sub(answer_len)..]
+}
+
+/// The frequency and presence penalties of a token that is there so many times.
+fn often(params: &SamplerParams, times: usize) -> f32 {
+    params.frequency_penalty * times as f32 + params.presence_penalty
+}
+
+/// What one adjustment makes of a logit.
+pub(super) fn adjust(logits: &mut [f32], adjustment: &Adjustment) {
+    let Adjustment {
+        id,
+        bias,
+        repetition,
+        penalty,
+    } = *adjustment;
+    change(logits, id, |logit| logit + bias);
+    if repetition != 1.0 {
+        change(logits, id, |logit| repeated(logit, repetition));
+    }
+    change(logits, id, |logit| logit - penalty);
+}
+
+fn repeated(logit: f32, penalty: f32) -> f32 {
+    if logit > 0.0 {
+        logit / penalty
+    } else {
+        logit * penalty
     }
 }
 

@@ -424,6 +424,24 @@ fn arbitrary_logits() -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec((-40_i32..40).prop_map(|x| x as f32 / 4.0), 1..3_000)
 }
 
+#[test]
+fn what_no_recipe_can_say_has_none() {
+    let told = SamplerParams {
+        logprobs: Some(0),
+        ..hot(1)
+    };
+    assert_eq!(sampler(told).recipe(&[1], 0, 1, None), None);
+    let often = SamplerParams {
+        frequency_penalty: 1.0,
+        ..hot(1)
+    };
+    let most = MAX_ADJUSTMENTS as u32;
+    let answer: Vec<u32> = (0..=most).collect();
+    let of = |answer: &[u32]| sampler(often.clone()).recipe(answer, answer.len(), 1, None);
+    assert_eq!(of(&answer), None);
+    assert!(of(&answer[1..]).is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -489,6 +507,40 @@ proptest! {
                 prop_assert!(mask.ids().all(|id| id as usize >= logits.len()));
             }
             Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_recipe_chooses_as_its_sampler_does(
+        logits in arbitrary_logits(),
+        (top_k, top_p, min_p) in (0_u32..50, 0.0_f32..=1.0, 0.0_f32..0.5),
+        temperature in 0.0_f32..2.0,
+        seed in any::<u64>(),
+        history in prop::collection::vec(any::<u32>(), 10..30),
+        biases in prop::collection::btree_map(0_u32..400, -100.0_f32..100.0, 0..20),
+        (repetition_penalty, frequency_penalty, presence_penalty)
+            in (0.01_f32..10.0, -2.0_f32..2.0, -2.0_f32..2.0),
+        allowed in prop::option::of(prop::collection::vec(0_u32..400, 1..50)),
+    ) {
+        let mut history: Vec<u32> = history;
+        history.iter_mut().for_each(|id| *id %= 50);
+        let mask = allowed.map(|ids| {
+            let mut mask = TokenMask::none(400);
+            ids.iter().for_each(|id| mask.allow(*id));
+            mask
+        });
+        let sampler = sampler(SamplerParams {
+            temperature, top_k, top_p, min_p, seed, repetition_penalty, frequency_penalty,
+            presence_penalty, logit_bias: biases.into_iter().collect(),
+            ..SamplerParams::GREEDY
+        });
+        let recipe = sampler.recipe(&history, 10, 2, mask.as_ref()).expect("few changes");
+        prop_assert_eq!(recipe.steps(), 2);
+        let choose = |index| sampler.choose(&mut logits.clone(), &history, index, mask.as_ref());
+        match (recipe.choose(&mut logits.clone(), 0), choose(10)) {
+            (Ok(id), Ok(choice)) => prop_assert_eq!(id, choice.id),
+            (Err(_), Err(_)) => {}
+            (got, want) => panic!("{got:?} is not {want:?}"),
         }
     }
 

@@ -6,6 +6,7 @@
 //! scale multiplied in separately and for hardware that rounds towards zero.
 
 mod attention;
+mod drawing;
 mod linear;
 mod rows;
 

@@ -26,31 +26,43 @@ fn load(device: &GpuDevice, file: &[u8]) -> (Model, Tokenizer) {
     (Model::new(gpu, POSITIONS), header.tokenizer)
 }
 
-struct Rig {
-    model: Model,
-    tokenizer: Tokenizer,
+pub(super) struct Rig {
+    pub(super) model: Model,
+    pub(super) tokenizer: Tokenizer,
     scheduler: Scheduler,
-    answers: BTreeMap<JobId, Vec<u32>>,
-    ends: BTreeMap<JobId, Finish>,
+    pub(super) answers: BTreeMap<JobId, Vec<u32>>,
+    pub(super) ends: BTreeMap<JobId, Finish>,
     passes: usize,
 }
 
 impl Rig {
-    fn new(device: &GpuDevice, file: &[u8]) -> Self {
+    pub(super) fn new(device: &GpuDevice, file: &[u8]) -> Self {
+        Self::with(device, file, Scheduler::new(4, false))
+    }
+
+    /// One that computes guesses of what comes next.
+    pub(super) fn guessing(device: &GpuDevice, file: &[u8]) -> Self {
+        Self::with(device, file, Scheduler::new(4, true))
+    }
+
+    fn with(device: &GpuDevice, file: &[u8], scheduler: Scheduler) -> Self {
         let (model, tokenizer) = load(device, file);
         Self {
             model,
             tokenizer,
-            scheduler: Scheduler::new(4, false),
+            scheduler,
             answers: BTreeMap::new(),
             ends: BTreeMap::new(),
             passes: 0,
         }
     }
 
-    fn submit(&mut self, prompt: &[u32], params: GenerationParams) -> JobId {
+    pub(super) fn submit(&mut self, prompt: &[u32], params: GenerationParams) -> JobId {
         let generation = Generation::new(&self.model, &self.tokenizer, prompt, &[], params);
-        let generation = generation.expect("a good request");
+        self.submit_generation(generation.expect("a good request"))
+    }
+
+    pub(super) fn submit_generation(&mut self, generation: Generation) -> JobId {
         let id = self
             .scheduler
             .submit(generation, Priority::Local, Vec::new());
@@ -76,14 +88,19 @@ impl Rig {
         }
     }
 
-    fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         while self.scheduler.has_work() {
             self.step();
             assert!(self.passes < 1_000, "it goes round in circles");
         }
     }
 
-    fn traffic(&self) -> Traffic {
+    /// What one answer read is not there for the next, whose logits are the same bits then.
+    pub(super) fn forget(&mut self) {
+        self.scheduler.forget_prefixes(&mut self.model);
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
         match self.model.backend() {
             Backend::Gpu(gpu) => gpu.traffic(),
             Backend::Cpu(_) | Backend::Reference(_) => panic!("it was made on a GPU"),
@@ -91,7 +108,7 @@ impl Rig {
     }
 }
 
-fn greedy(max_tokens: usize) -> GenerationParams {
+pub(super) fn greedy(max_tokens: usize) -> GenerationParams {
     GenerationParams {
         sampling: SamplerParams::GREEDY,
         max_tokens,
@@ -113,7 +130,7 @@ fn sampled(max_tokens: usize) -> GenerationParams {
 }
 
 /// Asking for log probabilities brings every logit to the CPU, and changes no choice.
-fn told(params: GenerationParams) -> GenerationParams {
+pub(super) fn told(params: GenerationParams) -> GenerationParams {
     GenerationParams {
         sampling: SamplerParams {
             logprobs: Some(0),
@@ -188,7 +205,7 @@ fn an_answer_that_ends_between_two_waits_leaves_nothing_behind() {
         assert_eq!(rig.answers[&id], rig.answers[&whole]);
         assert_eq!(rig.ends[&id], rig.ends[&whole]);
         assert_eq!(rig.ends[&id].reason, FinishReason::Stop);
-        rig.scheduler.forget_prefixes(&mut rig.model);
+        rig.forget();
         let sequences = rig.model.sequences();
         assert_eq!(sequences.free_pages(), sequences.max_pages());
     }
