@@ -3,12 +3,14 @@
 //! Unquantised weights lie column by column, eight rows of a column together, in the width that
 //! they are stored in. Rows that only fill the last panel are zeros.
 
+mod pack;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::kernels::{NIBBLE, PANEL_ROWS, SEVEN, VECTOR_BYTES, WIDE, float_weight, record_bytes};
 use crate::EngineError;
 use crate::quant::Format;
-use crate::quant::groups::{self, MAX_BLOCK_LEN, MAX_GROUPS, group_len, has_offset, unpack};
+use crate::quant::groups::{self, group_len, has_offset};
 
 /// bytes; a matrix is kept in runs of about this size, each allocated when its first weight
 /// arrives: nothing is allocated on a header's word, and nothing has to be contiguous.
@@ -349,44 +351,36 @@ impl PanelBuilder {
         }
     }
 
-    fn push_blocks(&mut self, layout: GroupLayout, bytes: &[u8]) -> Result<(), EngineError> {
+    fn push_blocks(&mut self, layout: GroupLayout, mut blocks: &[u8]) -> Result<(), EngineError> {
         let format = self.panels.format;
-        let mut codes = [0; MAX_BLOCK_LEN];
-        let mut scales = [0.0; MAX_GROUPS];
-        let mut offsets = [0.0; MAX_GROUPS];
-        let codes = &mut codes[..format.block_len()];
-        let n_groups = format.block_len() / layout.group_len;
+        let (block_len, block_bytes) = (format.block_len(), format.block_bytes());
         let record_bytes = record_bytes(layout.codes, layout.group_len, layout.offsets);
-        for block in bytes.chunks_exact(format.block_bytes()) {
-            unpack(
-                format,
-                block,
-                codes,
-                &mut scales[..n_groups],
-                &mut offsets[..n_groups],
-            );
-            let (row, first_group) = (self.row, self.col / layout.group_len);
+        while !blocks.is_empty() {
             self.make_room()?;
-            if layout.codes == WIDE {
-                self.panels.has_lowest_code |= codes.contains(&i8::MIN);
-            }
-            let panel = self.panels.panel_mut(row);
-            for (n, codes) in codes.chunks_exact(layout.group_len).enumerate() {
-                let record = &mut panel[(first_group + n) * record_bytes..][..record_bytes];
-                let offset = layout.offsets.then_some(offsets[n]);
-                write_group(layout, record, row % PANEL_ROWS, codes, scales[n], offset);
-            }
-            self.advance(format.block_len());
+            let (row, col) = (self.row, self.col);
+            let lacking = (self.panels.cols - col) / block_len;
+            let n_blocks = lacking.min(blocks.len() / block_bytes);
+            let (of_row, later) = blocks.split_at(n_blocks * block_bytes);
+            let records = &mut self.panels.panel_mut(row)[col / layout.group_len * record_bytes..];
+            let has_lowest_code = pack::blocks(format, layout, row % PANEL_ROWS, of_row, records);
+            self.panels.has_lowest_code |= has_lowest_code;
+            self.advance(n_blocks * block_len);
+            blocks = later;
         }
         Ok(())
     }
 
-    fn push_floats(&mut self, kind: FloatKind, bytes: &[u8]) -> Result<(), EngineError> {
-        for weight in bytes.chunks_exact(kind.bytes()) {
+    fn push_floats(&mut self, kind: FloatKind, mut weights: &[u8]) -> Result<(), EngineError> {
+        while !weights.is_empty() {
             self.make_room()?;
-            let at = (self.col * PANEL_ROWS + self.row % PANEL_ROWS) * kind.bytes();
-            self.panels.panel_mut(self.row)[at..][..kind.bytes()].copy_from_slice(weight);
-            self.advance(1);
+            let (row, col) = (self.row, self.col);
+            let n_weights = (self.panels.cols - col).min(weights.len() / kind.bytes());
+            let (of_row, later) = weights.split_at(n_weights * kind.bytes());
+            let lane = row % PANEL_ROWS;
+            let at = (col * PANEL_ROWS + lane) * kind.bytes();
+            pack::floats(kind, of_row, &mut self.panels.panel_mut(row)[at..]);
+            self.advance(n_weights);
+            weights = later;
         }
         Ok(())
     }
@@ -399,72 +393,40 @@ impl PanelBuilder {
         }
     }
 
-    /// Allocates the segment that the next weight belongs to.
+    /// Makes the panel that the next weight belongs to, of zeros: a panel at a time, so that they
+    /// are still in the processor's cache when the weights come.
     fn make_room(&mut self) -> Result<(), EngineError> {
         let panels = &mut self.panels;
-        let first_panel = panels.segments.len() * panels.panels_per_segment;
-        if self.row < first_panel * PANEL_ROWS {
-            return Ok(());
+        let n_panels = panels.rows.div_ceil(PANEL_ROWS);
+        let panel = self.row / PANEL_ROWS;
+        let (segment, within) = (
+            panel / panels.panels_per_segment,
+            panel % panels.panels_per_segment,
+        );
+        let panel_lines = panels.panel_bytes / VECTOR_BYTES;
+        if segment == panels.segments.len() {
+            let n_panels = (n_panels - panel).min(panels.panels_per_segment);
+            let n_lines = n_panels * panel_lines;
+            let mut lines = Vec::new();
+            let reserved = lines.try_reserve_exact(n_lines);
+            if reserved.is_err() || panels.segments.try_reserve(1).is_err() {
+                return Err(EngineError::OutOfMemory {
+                    what: format!("{} weights", panels.format.name()),
+                    needed_bytes: (n_lines * VECTOR_BYTES) as u64,
+                });
+            }
+            panels.segments.push(lines);
         }
-        let n_panels =
-            (panels.rows.div_ceil(PANEL_ROWS) - first_panel).min(panels.panels_per_segment);
-        let n_lines = n_panels * panels.panel_bytes / VECTOR_BYTES;
-        let mut lines = Vec::new();
-        let reserved = lines.try_reserve_exact(n_lines);
-        if reserved.is_err() || panels.segments.try_reserve(1).is_err() {
-            return Err(EngineError::OutOfMemory {
-                what: format!("{} weights", panels.format.name()),
-                needed_bytes: (n_lines * VECTOR_BYTES) as u64,
-            });
+        let lines = &mut panels.segments[segment];
+        if lines.len() == within * panel_lines {
+            lines.resize(lines.len() + panel_lines, Line::zeroed());
         }
-        lines.resize(n_lines, Line::zeroed());
-        panels.segments.push(lines);
         Ok(())
     }
 }
 
 /// weights; sizes of panels computed from fewer do not overflow, and no tab holds more.
 const MAX_WEIGHTS: u64 = 1 << 32;
-
-fn write_group(
-    layout: GroupLayout,
-    record: &mut [u8],
-    lane: usize,
-    codes: &[i8], // (group_len)
-    scale: f32,
-    offset: Option<f32>,
-) {
-    let shifted = |code: i8| code.wrapping_add(layout.code_shift).cast_unsigned();
-    record[lane * 4..][..4].copy_from_slice(&scale.to_le_bytes());
-    if let Some(offset) = offset {
-        record[VECTOR_BYTES + lane * 4..][..4].copy_from_slice(&offset.to_le_bytes());
-    }
-    let stored = &mut record[VECTOR_BYTES * (1 + usize::from(layout.offsets))..];
-    let quads = stored
-        .chunks_exact_mut(VECTOR_BYTES)
-        .map(|vector| &mut vector[lane * 4..][..4]);
-    match layout.codes {
-        NIBBLE => {
-            for (quad, codes) in quads.zip(codes.as_chunks::<8>().0) {
-                for col in 0..4 {
-                    quad[col] = shifted(codes[col]) & 0x0f | shifted(codes[col + 4]) << 4;
-                }
-            }
-        }
-        SEVEN => {
-            for (quad, codes) in quads.zip(codes.as_chunks::<4>().0) {
-                for col in 0..4 {
-                    quad[col] = shifted(codes[col]) & 0x7f;
-                }
-            }
-        }
-        _ => {
-            for (quad, codes) in quads.zip(codes.as_chunks::<4>().0) {
-                quad.copy_from_slice(&codes.map(i8::cast_unsigned));
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,12 @@ pub(crate) enum LoadError {
         /// what came
         found: ModelId,
     },
+    /// What is kept is not what was kept.
+    #[error("piece {piece} of the file that is kept in this browser is damaged")]
+    Damaged {
+        /// counted from 0
+        piece: usize,
+    },
     /// The file has another length than announced.
     #[error("the model's file has {found_bytes} bytes and should have {expected_bytes}")]
     WrongLength {
@@ -91,6 +97,7 @@ impl LoadError {
             Self::Http { .. } | Self::Stalled { .. } | Self::Unreachable { .. } => true,
             Self::Browser { .. }
             | Self::Changed { .. }
+            | Self::Damaged { .. }
             | Self::DoesNotFit { .. }
             | Self::Engine(_)
             | Self::NoBlob
@@ -121,9 +128,10 @@ impl LoadError {
             | Self::NotKept { .. }
             | Self::Stalled { .. }
             | Self::Unreachable { .. } => LossCause::ModelUnreachable,
-            Self::Changed { .. } | Self::WrongDigest { .. } | Self::WrongLength { .. } => {
-                LossCause::InvalidModel
-            }
+            Self::Changed { .. }
+            | Self::Damaged { .. }
+            | Self::WrongDigest { .. }
+            | Self::WrongLength { .. } => LossCause::InvalidModel,
             Self::DoesNotFit { .. } => LossCause::OutOfMemory,
             Self::Engine(error) => cause_in_engine(error),
         }

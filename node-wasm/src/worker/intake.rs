@@ -3,10 +3,9 @@
 use super::answer::Language;
 use super::clock::now_ms;
 use super::error::LoadError;
-use super::kept::model_id;
+use super::kept::{FileHash, Pieces, model_id};
 use super::load::{Loaded, Loader, MAX_CONTEXT, Target};
 use super::messages::{EngineEvent, Stage};
-use sha2::{Digest as _, Sha256};
 use thrum_engine::gguf::{GgufReader, PartHeader, ReadOptions};
 use thrum_protocol::id::ModelId;
 
@@ -21,7 +20,7 @@ pub(super) struct Intake<'a> {
     reader: Option<GgufReader>,
     /// whether the headers of several files were read ahead
     several: bool,
-    digest: Sha256,
+    hash: FileHash,
     /// of the files that are whole
     pub(super) digests: Vec<ModelId>,
     /// the bytes that are being read
@@ -41,7 +40,7 @@ impl<'a> Intake<'a> {
             target,
             reader: None,
             several: false,
-            digest: Sha256::new(),
+            hash: FileHash::default(),
             digests: Vec::new(),
             piece: Vec::new(),
             stage: Stage::Read,
@@ -71,11 +70,12 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// The next file begins; `total` is its length where known.
+    /// The next file begins; `total` is its length where known, `list` whether its pieces are
+    /// hashed too.
     ///
     /// # Errors
     /// [`LoadError::DoesNotFit`] for what is longer than the memory that there is.
-    pub(super) fn begin_part(&mut self, total: Option<u64>, stage: Stage) -> Result<(), LoadError> {
+    pub(super) fn begin_part(&mut self, total: Option<u64>, list: bool) -> Result<(), LoadError> {
         let available_bytes = self.loader.available_bytes;
         if let Some(needed_bytes) = total.filter(|bytes| *bytes > available_bytes)
             && self.target.is_cpu()
@@ -88,7 +88,8 @@ impl<'a> Intake<'a> {
         if !self.several {
             self.reader = Some(GgufReader::new(self.options(total)));
         }
-        self.stage = stage;
+        self.hash = FileHash::new(list);
+        self.stage = Stage::Read;
         self.part_bytes = 0;
         self.part_total = total;
         Ok(())
@@ -99,7 +100,15 @@ impl<'a> Intake<'a> {
     /// # Errors
     /// [`LoadError::Engine`] for a file that is refused.
     pub(super) fn take_piece(&mut self) -> Result<(), LoadError> {
-        self.digest.update(&self.piece);
+        self.hash.push(&self.piece);
+        self.take_checked_piece()
+    }
+
+    /// As [`Intake::take_piece`], of a file that is not hashed here.
+    ///
+    /// # Errors
+    /// As [`Intake::take_piece`].
+    pub(super) fn take_checked_piece(&mut self) -> Result<(), LoadError> {
         if let Some(reader) = &mut self.reader {
             reader.push(&self.piece, self.target.sink())?;
         }
@@ -110,22 +119,34 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// The file is whole; gives its digest.
+    /// The file is whole; gives its digest, and those of its pieces where they are wanted.
     ///
     /// # Errors
     /// [`LoadError::WrongDigest`] where it is not the expected one; [`LoadError::Engine`] where it
     /// ended too early.
-    pub(super) fn end_part(&mut self, expected: Option<ModelId>) -> Result<ModelId, LoadError> {
-        let found = ModelId(std::mem::take(&mut self.digest).finalize().into());
+    pub(super) fn end_part(
+        &mut self,
+        expected: Option<ModelId>,
+    ) -> Result<(ModelId, Option<Pieces>), LoadError> {
+        let (found, pieces) = std::mem::take(&mut self.hash).finish();
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(LoadError::WrongDigest { expected, found });
         }
+        self.end_checked_part(found)?;
+        Ok((found, pieces))
+    }
+
+    /// The file is whole, and was found to have this digest.
+    ///
+    /// # Errors
+    /// As [`Intake::end_part`].
+    pub(super) fn end_checked_part(&mut self, digest: ModelId) -> Result<(), LoadError> {
         if let Some(reader) = self.reader.as_mut().filter(|_| self.several) {
             reader.end_part()?;
         }
-        self.digests.push(found);
+        self.digests.push(digest);
         self.show(Some(self.part_bytes));
-        Ok(found)
+        Ok(())
     }
 
     /// Makes the model of all that was read.

@@ -3,7 +3,7 @@
 
 use super::error::LoadError;
 use super::intake::Intake;
-use super::kept::{KeepError, Kept, PartRecord, PartWriter, Record, Room};
+use super::kept::{KeepError, Kept, PartRecord, PartWriter, Pieces, Record, Room};
 use super::load::Part;
 use super::messages::EngineEvent;
 use thrum_protocol::id::ModelId;
@@ -57,6 +57,11 @@ impl<'a> Keeping<'a> {
         open.record
             .id
             .map(|_| (open.kept.clone(), open.record.clone()))
+    }
+
+    /// Whether anything is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Whether some of the files are here already.
@@ -168,12 +173,16 @@ impl<'a> Keeping<'a> {
         }
     }
 
-    /// The file is whole, and its digest is right.
-    pub(super) async fn end(&mut self, part: usize, digest: ModelId) {
+    /// The file is whole, and its digest is right; `pieces` are listed where the browser can check
+    /// them.
+    pub(super) async fn end(&mut self, part: usize, digest: ModelId, pieces: Option<Pieces>) {
         let Some(open) = &mut self.open else { return };
         let result = async {
             if let Some(writer) = open.writer.take() {
                 writer.close().await?;
+            }
+            if let Some(pieces) = pieces {
+                open.kept.put_list(&open.record, part, &pieces).await;
             }
             let bytes = open.kept.part_bytes(&open.record, part).await;
             let record = &mut open.record.parts[part];

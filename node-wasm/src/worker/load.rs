@@ -5,6 +5,8 @@
 //! 3. Each piece goes to the hash, the storage and the GGUF reader, which hands weights to the back
 //!    end; nothing else keeps it.
 //! 4. Compare the digest; only then is the model made and its files called whole.
+//!
+//! What is kept whole is read by [`restock`](super::restock).
 
 use super::answer::Language;
 use super::bytes::BlobBytes;
@@ -15,7 +17,7 @@ use super::headers;
 use super::intake::Intake;
 use super::jobs;
 use super::keeping::Keeping;
-use super::kept::{Kept, Record, model_id};
+use super::kept::{Kept, Subtle, model_id};
 use super::machine::{self, Chosen};
 use super::messages::{BackendChoice, EngineEvent, LoadSource, SourceFile, Stage, UrlFile};
 use super::tuned;
@@ -190,32 +192,6 @@ impl Loader<'_> {
         Ok((record.name, parts.collect()))
     }
 
-    /// Reads a model of which everything is kept.
-    async fn read_kept(
-        &self,
-        target: Target,
-        kept: &Kept,
-        record: &Record,
-    ) -> Result<Loaded, LoadError> {
-        let mut intake = Intake::new(self, target.staffed(self).await);
-        if record.parts.len() > 1 {
-            let mut parts = Vec::new();
-            for number in 0..record.parts.len() {
-                parts.push(headers::of_kept(kept, record, number).await?);
-            }
-            intake.begin_model(parts)?;
-        }
-        for (number, part) in record.parts.iter().enumerate() {
-            let mut bytes = kept.read(record, number).await?;
-            intake.begin_part(part.bytes, Stage::Read)?;
-            while bytes.next(&mut intake.piece).await? {
-                intake.take_piece()?;
-            }
-            intake.end_part(part.sha256)?;
-        }
-        intake.finish(&record.name).await
-    }
-
     /// Reads the parts from where they are. What fails for good leaves nothing; what is only
     /// interrupted can be gone on with.
     async fn read_parts(
@@ -238,7 +214,7 @@ impl Loader<'_> {
                 match part {
                     Part::Blob(blob) => {
                         let mut bytes = BlobBytes::new(name, blob)?;
-                        intake.begin_part(Some(blob.size() as u64), Stage::Read)?;
+                        intake.begin_part(Some(blob.size() as u64), false)?;
                         while bytes.next(&mut intake.piece).await? {
                             intake.take_piece()?;
                         }
@@ -277,7 +253,7 @@ impl Loader<'_> {
     ) -> Result<(), LoadError> {
         let (kept_bytes, validator) = keeping.at_hand(number).await;
         if keeping.is_whole(number) {
-            intake.begin_part(Some(kept_bytes), Stage::Read)?;
+            intake.begin_part(Some(kept_bytes), false)?;
             keeping.read(number, kept_bytes, intake).await?;
             return intake.end_part(file.sha256).map(drop);
         }
@@ -299,7 +275,9 @@ impl Loader<'_> {
             });
         }
         let from = download.position();
-        intake.begin_part(total, Stage::Read)?;
+        // What the browser cannot hash in pieces is of no use in a list.
+        let list = keeping.keeps() && Subtle::of_this_browser().is_some();
+        intake.begin_part(total, list)?;
         if from > 0 {
             self.log(
                 LogLevel::Info,
@@ -317,8 +295,8 @@ impl Loader<'_> {
             intake.take_piece()?;
             keeping.append(&intake.piece).await;
         }
-        let digest = intake.end_part(file.sha256)?;
-        keeping.end(number, digest).await;
+        let (digest, pieces) = intake.end_part(file.sha256)?;
+        keeping.end(number, digest, pieces).await;
         Ok(())
     }
 
@@ -370,7 +348,7 @@ impl Target {
     }
 
     /// On the CPU, with members started for as many threads as are wanted and the browser allows.
-    async fn staffed(self, loader: &Loader<'_>) -> Self {
+    pub(super) async fn staffed(self, loader: &Loader<'_>) -> Self {
         let threads = crew::wanted(loader.threads);
         if !self.is_cpu() || threads < 2 {
             return self;
@@ -455,6 +433,7 @@ impl Target {
 fn is_of_the_file(error: &LoadError) -> bool {
     match error {
         LoadError::Changed { .. }
+        | LoadError::Damaged { .. }
         | LoadError::WrongDigest { .. }
         | LoadError::WrongLength { .. }
         | LoadError::Unreachable { .. }

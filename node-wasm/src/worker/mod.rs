@@ -28,6 +28,7 @@ mod load;
 mod machine;
 pub mod messages;
 mod probe;
+mod restock;
 mod restore;
 mod serve;
 #[path = "../store/mod.rs"]

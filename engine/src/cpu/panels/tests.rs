@@ -36,7 +36,7 @@ impl Panels {
             for record in builder.panels.panel_mut(row).chunks_exact_mut(record_bytes) {
                 let (scale, offset) = group(&mut codes);
                 let offset = layout.offsets.then_some(offset);
-                write_group(layout, record, row % PANEL_ROWS, &codes, scale, offset);
+                pack::group(layout, record, row % PANEL_ROWS, &codes, scale, offset);
             }
             // Cautious: any panels may hold it.
             builder.panels.has_lowest_code |= layout.codes == WIDE;

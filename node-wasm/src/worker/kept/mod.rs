@@ -2,21 +2,26 @@
 //!
 //! A record is written before the first byte, so that everything here has one and can be listed
 //! and removed. A download that was interrupted leaves its bytes and the record that says whose
-//! they are; what cannot be used leaves nothing. Bytes are hashed again each time they are read.
+//! they are; what cannot be used leaves nothing. Bytes are hashed again each time they are read, as
+//! a whole or in [`pieces`].
 //!
 //! They lie in the origin's private file system; where that is missing, in IndexedDB.
 
+mod checker;
 mod database;
 mod opfs;
+mod pieces;
 mod record;
 
+pub(crate) use checker::{Checker, Subtle};
+pub(crate) use pieces::{Check, FileHash, Means, Pieces, WholeFile};
 pub(crate) use record::{PartRecord, Record, model_id};
 
 use super::bytes::BlobBytes;
 use super::clock::scope;
 use super::error::{LoadError, text_of};
 use database::{ChunkWriter, Chunks, Database};
-use opfs::{FileWriter, Folder};
+use opfs::{FileReader, FileWriter, Folder};
 use thrum_protocol::id::ModelId;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -171,15 +176,40 @@ impl Kept {
         }
     }
 
-    /// Removes a record and its files; what is not there is no error.
+    /// Removes a record and its files; what is not there is no error. A record stays with a file
+    /// that does, being read in another tab.
     pub(crate) async fn remove(&self, record: &Record) {
-        let files = (0..record.parts.len()).map(|part| file_name(record, part));
-        for name in files.chain([record_name(record)]) {
-            match &self.place {
-                Place::Database(database) => database.remove(&name).await,
-                Place::Folder(folder) => folder.remove(&name).await,
-            }
+        let mut gone = true;
+        for part in 0..record.parts.len() {
+            gone &= self.remove_file(&file_name(record, part)).await;
+            gone &= self.remove_file(&list_name(record, part)).await;
         }
+        if gone {
+            self.remove_file(&record_name(record)).await;
+        }
+    }
+
+    /// Whether it is gone.
+    async fn remove_file(&self, name: &str) -> bool {
+        match &self.place {
+            Place::Database(database) => {
+                database.remove(name).await;
+                true
+            }
+            Place::Folder(folder) => folder.remove(name).await,
+        }
+    }
+
+    /// The text that lists a file's pieces.
+    pub(crate) async fn list(&self, record: &Record, part: usize) -> Option<String> {
+        self.note(&list_name(record, part)).await
+    }
+
+    /// Keeps the list of a file's pieces. Without it the file is hashed whole each time.
+    pub(crate) async fn put_list(&self, record: &Record, part: usize, pieces: &Pieces) {
+        let name = list_name(record, part);
+        // A storage that is full costs some time at the next load, and is told of elsewhere.
+        self.put_note(&name, &pieces.to_text()).await.ok();
     }
 
     /// Removes the models that `id` means.
@@ -208,13 +238,26 @@ impl Kept {
         let name = file_name(record, part);
         match &self.place {
             Place::Database(database) => Ok(KeptBytes::Chunks(database.read(&name))),
-            Place::Folder(folder) => match folder.file(&name).await {
-                Some(file) => Ok(KeptBytes::File(BlobBytes::new(&record.name, &file)?)),
-                None => Err(LoadError::Unreachable {
-                    url: record.name.clone(),
-                    reason: "its file is no longer in the browser's storage".to_owned(),
-                }),
+            Place::Folder(folder) => match folder.read(&name, &record.name).await {
+                Ok(reader) => Ok(KeptBytes::Pieces(reader)),
+                // Another tab has it alone, in a browser that lets only one read.
+                Err(_) => self.read_as_blob(folder, &name, record).await,
             },
+        }
+    }
+
+    async fn read_as_blob(
+        &self,
+        folder: &Folder,
+        name: &str,
+        record: &Record,
+    ) -> Result<KeptBytes, LoadError> {
+        match folder.file(name).await {
+            Some(file) => Ok(KeptBytes::File(BlobBytes::new(&record.name, &file)?)),
+            None => Err(LoadError::Unreachable {
+                url: record.name.clone(),
+                reason: "its file is no longer in the browser's storage".to_owned(),
+            }),
         }
     }
 
@@ -242,6 +285,10 @@ fn record_name(record: &Record) -> String {
     format!("{}.json", record.key)
 }
 
+fn list_name(record: &Record, part: usize) -> String {
+    format!("{}.{part}.pieces", record.key)
+}
+
 fn file_name(record: &Record, part: usize) -> String {
     format!("{}.{part}", record.key)
 }
@@ -250,9 +297,18 @@ fn file_name(record: &Record, part: usize) -> String {
 pub(crate) enum KeptBytes {
     Chunks(Chunks),
     File(BlobBytes),
+    Pieces(FileReader),
 }
 
 impl KeptBytes {
+    /// Whether they come in pieces as they are listed.
+    pub(crate) fn in_pieces(&self) -> bool {
+        match self {
+            Self::Chunks(_) | Self::File(_) => false,
+            Self::Pieces(_) => true,
+        }
+    }
+
     /// Replaces `piece` with the next bytes; false at the end.
     ///
     /// # Errors
@@ -261,6 +317,7 @@ impl KeptBytes {
         match self {
             Self::Chunks(chunks) => chunks.next(piece).await,
             Self::File(file) => file.next(piece).await,
+            Self::Pieces(file) => file.next(piece).await,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Files in a folder of the origin's private file system, written through handles that only
 //! workers have.
 
+use super::pieces::PIECE_BYTES;
 use super::{KeepError, storage};
+use crate::worker::clock::{Hop, now_ms};
+use crate::worker::error::{LoadError, text_of};
 use js_sys::{AsyncIterator, Function, Reflect};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -18,6 +22,18 @@ const EARLIER_FOLDER: &str = "thrum-models";
 
 /// bytes; a longer record is none of ours.
 const MAX_RECORD_BYTES: f64 = 1e6;
+
+/// ms; what is read and used between two turns of the event loop.
+const SLICE_MS: f64 = 8.0;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `FileSystemFileHandle`, with an argument that is not in web-sys yet.
+    type Readable;
+
+    #[wasm_bindgen(method, catch, js_name = createSyncAccessHandle)]
+    fn open(this: &Readable, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
+}
 
 /// A folder.
 #[derive(Clone)]
@@ -93,9 +109,33 @@ impl Folder {
         self.file(name).await.map_or(0, |file| file.size() as u64)
     }
 
-    pub(super) async fn remove(&self, name: &str) {
-        // What is not there is as it should be; what is open in another tab stays.
-        JsFuture::from(self.handle.remove_entry(name)).await.ok();
+    /// Whether it is gone: what is open in another tab stays.
+    pub(super) async fn remove(&self, name: &str) -> bool {
+        match JsFuture::from(self.handle.remove_entry(name)).await {
+            Ok(_) => true,
+            Err(thrown) => {
+                let error = Reflect::get(&thrown, &"name".into()).ok();
+                error.and_then(|name| name.as_string()).as_deref() == Some("NotFoundError")
+            }
+        }
+    }
+
+    /// Opens a file for reading straight into the heap: as a Blob it would come through another
+    /// process. `owner` is for people.
+    pub(super) async fn read(&self, name: &str, owner: &str) -> Result<FileReader, JsValue> {
+        let handle = JsFuture::from(self.handle.get_file_handle(name)).await?;
+        let options = js_sys::Object::new();
+        // Where it is not known, one reader at a time has the file.
+        Reflect::set(&options, &"mode".into(), &"read-only".into())?;
+        let access = handle.unchecked_into::<Readable>().open(&options)?;
+        let access = JsFuture::from(access).await?.dyn_into()?;
+        Ok(FileReader {
+            access,
+            owner: owner.to_owned(),
+            position: 0,
+            hop: Hop::new()?,
+            turned_ms: now_ms(),
+        })
     }
 
     pub(super) async fn write(&self, name: &str, kept: u64) -> Result<FileWriter, KeepError> {
@@ -110,6 +150,45 @@ impl Folder {
         };
         access.access.truncate_with_f64(kept as f64)?;
         Ok(access)
+    }
+}
+
+/// A file being read.
+pub(crate) struct FileReader {
+    access: FileSystemSyncAccessHandle,
+    owner: String,
+    position: u64,
+    hop: Hop,
+    /// when the event loop turned last
+    turned_ms: f64,
+}
+
+impl FileReader {
+    /// Replaces `piece` with the next [`PIECE_BYTES`], or what there is; false at the end.
+    pub(super) async fn next(&mut self, piece: &mut Vec<u8>) -> Result<bool, LoadError> {
+        if now_ms() - self.turned_ms >= SLICE_MS {
+            self.hop.hop().await?;
+            self.turned_ms = now_ms();
+        }
+        piece.resize(PIECE_BYTES, 0);
+        let options = FileSystemReadWriteOptions::new();
+        options.set_at(self.position as f64);
+        let read = self
+            .access
+            .read_with_u8_array_and_options(piece, &options)
+            .map_err(|thrown| LoadError::Unreachable {
+                url: self.owner.clone(),
+                reason: text_of(&thrown),
+            })?;
+        piece.truncate(read as usize);
+        self.position += piece.len() as u64;
+        Ok(!piece.is_empty())
+    }
+}
+
+impl Drop for FileReader {
+    fn drop(&mut self) {
+        self.access.close();
     }
 }
 
