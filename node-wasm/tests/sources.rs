@@ -9,6 +9,8 @@
 
 #[expect(dead_code, reason = "only the model is wanted here")]
 mod golden;
+#[path = "sources/pieces.rs"]
+mod pieces;
 #[expect(dead_code, reason = "other tests want more of it")]
 mod rig;
 #[path = "rig/server.rs"]

@@ -1,10 +1,9 @@
 // A node embedded in somebody else's page, through /embed/thrum.js, in real browsers.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import http from "node:http";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { openNode, openPage, root, seesProvider, startBrowser, startRelay, until } from "./harness.mjs";
+import { openNode, openPage, root, seesProvider, startBrowser, startHost, startRelay, until } from "./harness.mjs";
 
 let relay, browser;
 before(async () => {
@@ -236,9 +235,8 @@ test("a relay that cannot be reached is an error in words, not a hang", async ()
 test("the example page of at most 20 lines works from another origin", async () => {
   const source = readFileSync(path.join(root, "docs/examples/embed.html"), "utf8");
   assert.ok(source.trim().split("\n").length <= 20);
-  const host = http.createServer((_, answer) => answer.setHeader("content-type", "text/html").end(source));
-  await new Promise((resolve) => host.listen(0, "127.0.0.1", resolve));
-  const address = `http://127.0.0.1:${host.address().port}/?relay=${relay.origin}`;
+  const host = await startHost((_, answer) => answer.setHeader("content-type", "text/html").end(source));
+  const address = `${host.origin}/?relay=${relay.origin}`;
   const { page, context, errors } = await openPage(browser, address);
   await until("the example shows an answer", () => page.evaluate(() => document.body.innerText.includes("gnilrats")));
   assert.deepEqual(errors.filter((text) => !text.includes("favicon")), []);

@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import http from "node:http";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import AxeBuilder from "@axe-core/playwright";
-import { openNode, openPage, root, startBrowser, startRelay, until } from "./harness.mjs";
+import { openNode, openPage, root, until, withHost } from "./harness.mjs";
 
 const folder = path.join(root, "tests/vectors/genomes");
 const CONFIG = "adapter_config.json";
@@ -18,30 +17,17 @@ const gguf = readFileSync(path.join(folder, "nonsense.gguf"));
 const id = createHash("sha256").update(gguf).digest("hex");
 
 let relay, browser, host;
-before(async () => {
-  relay = await startRelay();
-  browser = await startBrowser();
-  host = await startHost();
-});
-after(async () => {
-  await browser?.close();
-  await relay?.remove();
-  host?.close();
-});
+withHost(serve, (made) => ({ relay, browser, host } = made));
 
-/** A server of another origin with the files, and some that are no genomes of this model. */
-async function startHost() {
-  const server = http.createServer((request, answer) => {
-    answer.setHeader("access-control-allow-origin", "*");
-    const name = request.url.split("/").at(-1);
-    const found = request.url.startsWith("/adapter/") ? path.join(folder, name)
-      : request.url.startsWith("/qwen2/") ? path.join(root, "engine/tests/adapters/qwen2", name)
-        : request.url.startsWith("/llama/") ? path.join(root, "engine/tests/adapters/llama", name) : null;
-    if (!found) return answer.writeHead(404).end();
-    answer.end(readFileSync(found));
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+/** Another origin has the files, and some that are no genomes of this model. */
+function serve(request, answer) {
+  answer.setHeader("access-control-allow-origin", "*");
+  const name = request.url.split("/").at(-1);
+  const found = request.url.startsWith("/adapter/") ? path.join(folder, name)
+    : request.url.startsWith("/qwen2/") ? path.join(root, "engine/tests/adapters/qwen2", name)
+      : request.url.startsWith("/llama/") ? path.join(root, "engine/tests/adapters/llama", name) : null;
+  if (!found) return answer.writeHead(404).end();
+  answer.end(readFileSync(found));
 }
 
 /** What the node on `page` answers with these genomes on; the whole completion. */

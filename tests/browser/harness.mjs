@@ -2,8 +2,10 @@
 // is kept, and waiting for a condition instead of for a time.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import http from "node:http";
 import os from "node:os";
 import path from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -59,6 +61,38 @@ const ports = (addrs) => ({
   ws: Number(addrs.find((addr) => addr.includes("/ws"))?.match(/\/tcp\/(\d+)/)?.[1]),
   webrtc: Number(addrs.find((addr) => addr.includes("/webrtc-direct"))?.match(/\/udp\/(\d+)/)?.[1]),
 });
+
+/** Starts a server of another origin on the loopback; `handler` answers every request. */
+export async function startHost(handler) {
+  const server = http.createServer(handler);
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    origin: `http://127.0.0.1:${server.address().port}`,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+/**
+ * Has a relay, a browser and a host of another origin before the tests of a file, and ends them
+ * after; `take` gets `{ relay, browser, host }`.
+ */
+export function withHost(handler, take) {
+  const made = {};
+  before(async () => {
+    made.relay = await startRelay();
+    made.browser = await startBrowser();
+    made.host = await startHost(handler);
+    take(made);
+  });
+  after(async () => {
+    await made.browser?.close();
+    await made.relay?.remove();
+    made.host?.close();
+  });
+}
 
 /** Starts the browser of `THRUM_CHROMIUM`; headless Linux has WebGPU only when asked for it. */
 export const startBrowser = ({ webgpu = true } = {}) =>

@@ -3,59 +3,42 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import http from "node:http";
 import path from "node:path";
-import { after, before, test } from "node:test";
-import { openNode, root, startBrowser, startRelay, until } from "./harness.mjs";
+import { test } from "node:test";
+import { openNode, root, until, withHost } from "./harness.mjs";
 
 const file = readFileSync(path.join(root, "models/thrum-demo.q8_0.gguf"));
 const sha256 = createHash("sha256").update(file).digest("hex");
 
-let relay, browser, host;
-before(async () => {
-  relay = await startRelay();
-  browser = await startBrowser();
-  host = await startHost();
-});
-after(async () => {
-  await browser?.close();
-  await relay?.remove();
-  host?.close();
+/** What other origins do: where their connection breaks once, or hangs, and what was asked. */
+const host = { log: [], breakAt: 0, hangAt: 0, asked: () => host.log.splice(0) };
+
+let relay, browser;
+withHost(serve, (made) => {
+  ({ relay, browser } = made);
+  host.url = `${made.host.origin}/demo.gguf`;
 });
 
 /** A server of another origin whose connections break once, or hang, where `host` says. */
-async function startHost() {
-  const server = http.createServer((request, answer) => {
-    answer.setHeader("access-control-allow-origin", "*");
-    answer.setHeader("access-control-allow-headers", "*");
-    answer.setHeader("access-control-expose-headers", "*");
-    if (request.method === "OPTIONS") return answer.writeHead(204).end();
-    state.log.push(request.headers.range ?? "all");
-    const [, first, last] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "bytes=0-");
-    const from = Number(first);
-    const until = last ? Math.min(file.length, Number(last) + 1) : file.length;
-    const headers = { etag: '"one"', "content-length": until - from };
-    if (request.headers.range) headers["content-range"] = `bytes ${from}-${until - 1}/${file.length}`;
-    answer.writeHead(request.headers.range ? 206 : 200, headers);
-    if (state.breakAt > from && state.breakAt < until) {
-      answer.write(file.subarray(from, state.breakAt), () => setTimeout(() => answer.destroy(), 100));
-      state.breakAt = 0;
-      return;
-    }
-    if (state.hangAt > from && state.hangAt < until) return answer.write(file.subarray(from, state.hangAt));
-    answer.end(file.subarray(from, until));
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const state = {
-    log: [], breakAt: 0, hangAt: 0,
-    url: `http://127.0.0.1:${server.address().port}/demo.gguf`,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-    asked: () => state.log.splice(0),
-  };
-  return state;
+function serve(request, answer) {
+  answer.setHeader("access-control-allow-origin", "*");
+  answer.setHeader("access-control-allow-headers", "*");
+  answer.setHeader("access-control-expose-headers", "*");
+  if (request.method === "OPTIONS") return answer.writeHead(204).end();
+  host.log.push(request.headers.range ?? "all");
+  const [, first, last] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "bytes=0-");
+  const from = Number(first);
+  const until = last ? Math.min(file.length, Number(last) + 1) : file.length;
+  const headers = { etag: '"one"', "content-length": until - from };
+  if (request.headers.range) headers["content-range"] = `bytes ${from}-${until - 1}/${file.length}`;
+  answer.writeHead(request.headers.range ? 206 : 200, headers);
+  if (host.breakAt > from && host.breakAt < until) {
+    answer.write(file.subarray(from, host.breakAt), () => setTimeout(() => answer.destroy(), 100));
+    host.breakAt = 0;
+    return;
+  }
+  if (host.hangAt > from && host.hangAt < until) return answer.write(file.subarray(from, host.hangAt));
+  answer.end(file.subarray(from, until));
 }
 
 const codeOf = (page, action, argument) =>

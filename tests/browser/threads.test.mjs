@@ -1,41 +1,20 @@
 // Several CPU threads: on the relay's own pages, which are cross-origin isolated, and not elsewhere.
 import assert from "node:assert/strict";
-import http from "node:http";
-import { after, before, test } from "node:test";
-import { openPage, startBrowser, startRelay } from "./harness.mjs";
+import { test } from "node:test";
+import { openPage, withHost } from "./harness.mjs";
 import { syntheticModel } from "./synthetic.mjs";
 
 const file = syntheticModel();
 
 let relay, browser, host;
-before(async () => {
-  relay = await startRelay();
-  browser = await startBrowser();
-  host = await startHost();
-});
-after(async () => {
-  await browser?.close();
-  await relay?.remove();
-  host?.close();
-});
+withHost(serve, (made) => ({ relay, browser, host } = made));
 
 /** Another origin: a blank page without a header, and the model, open to all. */
-async function startHost() {
-  const server = http.createServer((request, answer) => {
-    if (request.url !== "/model.gguf") return answer.setHeader("content-type", "text/html").end("<p>blank");
-    answer.setHeader("access-control-allow-origin", "*");
-    answer.setHeader("content-length", file.length);
-    return answer.end(file);
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  return {
-    origin, model: `${origin}/model.gguf`,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+function serve(request, answer) {
+  if (request.url !== "/model.gguf") return answer.setHeader("content-type", "text/html").end("<p>blank");
+  answer.setHeader("access-control-allow-origin", "*");
+  answer.setHeader("content-length", file.length);
+  return answer.end(file);
 }
 
 /** What a page at `url` computes with these options: the answer with its probabilities, and how. */
@@ -53,7 +32,7 @@ async function computed(url, options, { loads = 1 } = {}) {
     await node.close();
     const [choice] = answer.choices;
     return { isolated: crossOriginIsolated, threads, threadsReason, text: choice.text, logprobs: choice.logprobs };
-  }, [relay.origin, host.model, options, loads]);
+  }, [relay.origin, `${host.origin}/model.gguf`, options, loads]);
   await context.close();
   // The browser asks for an icon by itself.
   assert.deepEqual(errors.filter((text) => !text.includes("404")), []);

@@ -7,4 +7,5 @@
 mod answers;
 mod catalogue;
 mod genomes;
+mod kept;
 mod tidy;

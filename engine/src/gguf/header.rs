@@ -303,11 +303,15 @@ impl<'a> Cursor<'a> {
     }
 
     fn text(&mut self, max_bytes: u64, what: &'static str) -> Result<String, Stop> {
-        let n_bytes = at_most(self.u64()?, max_bytes, what)?;
-        let at = self.at;
-        let raw = self.take(n_bytes as usize)?;
+        let raw = self.text_bytes(max_bytes, what)?;
+        let at = self.at - raw.len();
         let text = std::str::from_utf8(raw).map_err(|_| GgufError::NotUtf8 { at })?;
         Ok(text.to_owned())
+    }
+
+    fn text_bytes(&mut self, max_bytes: u64, what: &'static str) -> Result<&'a [u8], Stop> {
+        let n_bytes = at_most(self.u64()?, max_bytes, what)?;
+        self.take(n_bytes as usize)
     }
 
     fn value(&mut self, key: &str) -> Result<Value, Stop> {
@@ -352,7 +356,14 @@ impl<'a> Cursor<'a> {
 
     fn texts(&mut self) -> Result<Value, Stop> {
         let count = self.count()?;
-        let mut texts = Vec::with_capacity(count.min((self.bytes.len() - self.at) / 8));
+        // A vocabulary arrives in several chunks, and is looked at with each: nothing is copied
+        // before all of it is here.
+        let begin = self.at;
+        for _ in 0..count {
+            self.text_bytes(MAX_TEXT_BYTES, "bytes in a string")?;
+        }
+        self.at = begin;
+        let mut texts = Vec::with_capacity(count);
         for _ in 0..count {
             texts.push(self.text(MAX_TEXT_BYTES, "bytes in a string")?);
         }

@@ -102,6 +102,7 @@ impl Bpe {
         let byte_symbols: [u32; 256] =
             std::array::from_fn(|byte| symbols.symbol(alphabet[byte].encode_utf8(&mut [0; 4])));
         let mut rules = HashMap::with_capacity(merges.len());
+        let mut joined = String::new();
         for (index, merge) in merges.iter().enumerate() {
             // The left token may itself begin with a space.
             let space = merge.char_indices().skip(1).find(|(_, c)| *c == ' ');
@@ -113,7 +114,10 @@ impl Bpe {
             };
             let (left, right) = (&merge[..space], &merge[space + 1..]);
             let pair = (symbols.symbol(left), symbols.symbol(right));
-            let merged = symbols.symbol(&[left, right].concat());
+            joined.clear();
+            joined.push_str(left);
+            joined.push_str(right);
+            let merged = symbols.symbol(&joined);
             rules.entry(pair).or_insert((index as u32, merged));
         }
         let is_word =

@@ -31,6 +31,7 @@ mod probe;
 mod restock;
 mod restore;
 mod serve;
+mod speeds;
 #[path = "../store/mod.rs"]
 #[expect(dead_code, reason = "the page uses the rest")]
 mod store;

@@ -1,9 +1,12 @@
-//! How fast the engine is: a few tokens, measured before anybody waits for them.
+//! How fast the engine is: a few tokens, measured before anybody waits for them, or what is
+//! remembered of today.
 
 use super::clock::{Hop, now_ms};
 use super::error::LoadError;
+use super::kept::Kept;
 use super::load::Loaded;
 use super::messages::{EngineEvent, Stage};
+use super::speeds::{Speeds, Subject};
 use thrum_engine::error::EngineError;
 use thrum_engine::sequences::SequenceId;
 
@@ -19,11 +22,64 @@ const ROWS: usize = 8;
 /// ms; below it browsers' clocks, coarsened to 0.1 ms, say too little.
 const MIN_MS: f64 = 0.1;
 
+/// The note that holds what was measured.
+const NOTE: &str = "speeds.txt";
+
+/// Another version has other kernels.
+const VERSION: &str = match option_env!("THRUM_COMMIT") {
+    Some(commit) => commit,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// Thousandths of a token per second, for one answer alone, without its prompt: measured, where it
+/// is not remembered. On a GPU and of an encoder it always is: passes are planned by it.
+///
+/// # Errors
+/// [`LoadError::Engine`] where the model cannot compute.
+pub(super) async fn speed(
+    loaded: &mut Loaded,
+    hop: &Hop,
+    tell: &dyn Fn(EngineEvent),
+) -> Result<u64, LoadError> {
+    let threads = loaded.threads.as_ref().map(|threads| threads.used);
+    let (Some(threads), true) = (threads, loaded.model.config().is_causal()) else {
+        return millitokens_per_second(loaded, hop, tell).await;
+    };
+    let subject = Subject {
+        model: loaded.id,
+        threads,
+        version: VERSION,
+    };
+    // What cannot be read is measured, and what cannot be kept is measured again.
+    let kept = Kept::open().await.ok();
+    let note = match &kept {
+        Some(kept) => kept.note(NOTE).await.unwrap_or_default(),
+        None => String::new(),
+    };
+    let mut speeds = Speeds::parse(&note);
+    let now_millis = js_sys::Date::now() as u64;
+    if let Some(speed) = speeds.find(subject, now_millis) {
+        // Who watches the stages sees this one all the same.
+        tell(EngineEvent::Progress {
+            stage: Stage::Probe,
+            loaded: 0,
+            total: Some(0),
+        });
+        return Ok(speed);
+    }
+    let speed = millitokens_per_second(loaded, hop, tell).await?;
+    if let Some(kept) = kept {
+        speeds.put(subject, speed, now_millis);
+        kept.put_note(NOTE, &speeds.to_text()).await.ok();
+    }
+    Ok(speed)
+}
+
 /// Thousandths of a token per second, for one answer alone, without its prompt.
 ///
 /// # Errors
 /// [`LoadError::Engine`] where the model cannot compute.
-pub(super) async fn millitokens_per_second(
+async fn millitokens_per_second(
     loaded: &mut Loaded,
     hop: &Hop,
     tell: &dyn Fn(EngineEvent),

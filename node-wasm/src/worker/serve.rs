@@ -380,7 +380,7 @@ impl<'a> Worker<'a> {
         };
         let (hop, tell) = (Rc::clone(&self.hop), self.tell);
         let progress = async move {
-            let speed = probe::millitokens_per_second(&mut loaded, &hop, tell).await;
+            let speed = probe::speed(&mut loaded, &hop, tell).await;
             Stage::Probed(speed.map(|speed| (loaded, speed)))
         };
         self.loading = Some(Loading {

@@ -38,27 +38,27 @@ pub(super) async fn fetch(
     tell: &dyn Fn(EngineEvent),
 ) -> Result<Fetched, GenomeError> {
     let mut blobs = blobs.into_iter();
-    let mut files = Vec::new();
+    let mut files: Vec<Bytes> = Vec::new();
+    let mut digests = Vec::new();
     for file in source.files.all() {
         let taken = files.iter().map(Vec::len).sum::<usize>() as u64;
         let budget = Budget { taken, tell };
-        let bytes = match file {
+        let (bytes, expected) = match file {
             SourceFile::Blob => {
                 let blob = blobs.next().ok_or(LoadError::NoBlob)?;
-                budget.of_blob(&blob).await?
+                (budget.of_blob(&blob).await?, None)
             }
-            SourceFile::Url(file) => {
-                let bytes = budget.of_url(&file.url).await?;
-                check(file.sha256, &bytes)?;
-                bytes
-            }
+            SourceFile::Url(file) => (budget.of_url(&file.url).await?, file.sha256),
         };
+        let found = sha256(&bytes);
+        check(expected, found)?;
+        digests.push(found);
         files.push(bytes);
     }
-    if let Some(numbers) = files.last() {
-        check(source.sha256, numbers)?;
+    if let Some(numbers) = digests.last() {
+        check(source.sha256, *numbers)?;
     }
-    let id = digest_of(&files);
+    let id = model_id(&digests);
     let mut files = files.into_iter();
     let files = source
         .files
@@ -81,14 +81,10 @@ fn sha256(bytes: &[u8]) -> ModelId {
     ModelId(Sha256::digest(bytes).into())
 }
 
-fn check(expected: Option<ModelId>, bytes: &[u8]) -> Result<(), GenomeError> {
-    let Some(expected) = expected else {
-        return Ok(());
-    };
-    let found = sha256(bytes);
-    match found == expected {
-        true => Ok(()),
-        false => Err(GenomeError::WrongDigest { expected, found }),
+fn check(expected: Option<ModelId>, found: ModelId) -> Result<(), GenomeError> {
+    match expected.filter(|expected| *expected != found) {
+        Some(expected) => Err(GenomeError::WrongDigest { expected, found }),
+        None => Ok(()),
     }
 }
 
