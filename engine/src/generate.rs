@@ -16,6 +16,7 @@ use crate::sampler::{Choice, Logprobs, Recipe, Sampler, SamplerParams};
 use crate::sequences::SequenceId;
 use crate::text::TextStream;
 use crate::tokenizer::Tokenizer;
+use crate::truncation::ContextShift;
 
 /// What an answer shall be like.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +29,9 @@ pub struct GenerationParams {
     pub stop: Vec<String>,
     /// Goes on after an end-of-text token, for measuring and comparing.
     pub ignore_eos: bool,
-    /// When the context is full, goes on with this many tokens of the beginning and the newer half
-    /// of the others; none ends the answer there. [`crate::schedule`] does it.
+    /// When the context is full, goes on without the oldest half of what comes after so many tokens
+    /// of the beginning, as [`ContextShift`] says; none ends the answer there. [`crate::schedule`]
+    /// does it.
     pub keep: Option<usize>,
 }
 
@@ -66,6 +68,8 @@ pub struct Finish {
     pub reason: FinishReason,
     /// Text that had been held back; empty when the step is repeated.
     pub text: String,
+    /// Tokens of prompt and answer that went so that the answer could go on.
+    pub discarded: usize,
 }
 
 /// What a step did.
@@ -95,11 +99,15 @@ pub struct Generation {
     tokens: Vec<u32>,
     n_prompt: usize,
     context_len: usize,
+    /// What goes when the context is full; none ends the answer there.
+    shift: Option<ContextShift>,
     /// What the text of the answer has to fit.
     constraint: Option<Constraint>,
     /// Where the model keeps what it has read of them; none before the first step.
     sequence: Option<SequenceId>,
     finished: Option<FinishReason>,
+    /// An end-of-text token came, which is not among the tokens: all of those were read.
+    said_end: bool,
 }
 
 impl Generation {
@@ -131,9 +139,16 @@ impl Generation {
         if prompt.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
-        if tokens.len() > config.context_len {
+        let keep = params.keep;
+        let shift = keep.and_then(|keep| ContextShift::new(config.context_len, keep));
+        // What an answer goes on from may be longer than the context where that is shifted.
+        let n_first = match shift {
+            Some(_) => prompt.len(),
+            None => tokens.len(),
+        };
+        if n_first > config.context_len {
             return Err(EngineError::PromptTooLong {
-                prompt_tokens: tokens.len(),
+                prompt_tokens: n_first,
                 context_len: config.context_len,
             });
         }
@@ -157,9 +172,11 @@ impl Generation {
             tokens,
             n_prompt,
             context_len: config.context_len,
+            shift,
             constraint: None,
             sequence: None,
             finished: None,
+            said_end: false,
         };
         if !resumed.is_empty() {
             generation.finished = generation.end_after_last();
@@ -279,9 +296,11 @@ impl Generation {
         let index = self.answer().len();
         if tokenizer.is_end(id) && !self.params.ignore_eos {
             self.finished = Some(FinishReason::Stop);
+            self.said_end = true;
             return Ok(Step::Finished(Finish {
                 reason: FinishReason::Stop,
                 text: self.text.flush(),
+                discarded: self.discarded(),
             }));
         }
         if let Some(constraint) = &mut self.constraint {
@@ -302,9 +321,11 @@ impl Generation {
 
     /// The end of the answer, once there is one.
     pub fn finish(&mut self) -> Option<Finish> {
+        let discarded = self.discarded();
         self.finished.map(|reason| Finish {
             reason,
             text: self.text.flush(),
+            discarded,
         })
     }
 
@@ -345,6 +366,18 @@ impl Generation {
         &self.tokens[self.n_prompt..]
     }
 
+    /// What goes when the context is full; none where the answer ends there.
+    pub fn shift(&self) -> Option<ContextShift> {
+        self.shift
+    }
+
+    /// Tokens of prompt and answer that went so that the answer could go on.
+    pub fn discarded(&self) -> usize {
+        let unread = usize::from(!self.said_end);
+        let n_read = self.tokens.len().saturating_sub(unread);
+        self.shift.map_or(0, |shift| shift.discarded(n_read))
+    }
+
     /// Tokens in the prompt.
     pub fn prompt_len(&self) -> usize {
         self.n_prompt
@@ -358,7 +391,7 @@ impl Generation {
         if self.text.stopped() || whole {
             return Some(FinishReason::Stop);
         }
-        let context_full = self.tokens.len() > self.context_len && self.params.keep.is_none();
+        let context_full = self.tokens.len() > self.context_len && self.shift.is_none();
         let full = self.answer().len() >= self.params.max_tokens || context_full;
         full.then_some(FinishReason::Length)
     }

@@ -11,7 +11,7 @@
 //!    ones; [`rope`] is what they share, and [`model`] is whichever was loaded.
 //! 5. [`tokenizer`] and [`chat`] turn text into tokens; [`sampler`] chooses the next one, out of
 //!    those that a [`constraint`] leaves, [`text`] lets it out, [`generate`] is one answer in the
-//!    making, [`schedule`] all of them.
+//!    making, [`schedule`] all of them; [`truncation`] says what goes where the context is full.
 //!
 //! CPU results are the same bits on every target: sums are taken in a stated order, without fused
 //! multiply-add, and transcendental functions come from [`cpu::vector`] and `libm`, never from the
@@ -44,6 +44,7 @@ pub mod sequences;
 pub mod synthetic;
 pub mod text;
 pub mod tokenizer;
+pub mod truncation;
 pub mod weights;
 
 pub use config::ModelConfig;

@@ -67,7 +67,6 @@ struct Job {
     priority: Priority,
     generation: Generation,
     adapters: Vec<(AdapterId, f32)>,
-    keep: Option<usize>,
     /// None before the first pass and after a place was given up.
     sequence: Option<SequenceId>,
     /// Tokens that the model has read; those of a shared beginning count.
@@ -138,7 +137,6 @@ impl Scheduler {
         self.jobs.push_back(Job {
             id,
             priority,
-            keep: generation.params().keep,
             generation,
             adapters,
             sequence: None,
@@ -398,6 +396,8 @@ impl Scheduler {
                         continue;
                     }
                     let unread = self.jobs[*at].unread().min(left);
+                    // A context is shifted when it is full, and not before.
+                    let unread = unread.min(self.context_left(*at, model)?);
                     let alone = order.len() == 1;
                     let guesses = self.guess(*at, left - unread, alone, model)?;
                     parts.push(Part {
@@ -449,7 +449,7 @@ impl Scheduler {
     /// but answers for somebody else for one of the person's.
     fn give_place(&mut self, at: usize, model: &mut Model) -> Result<bool, EngineError> {
         if self.jobs[at].sequence.is_some() {
-            return self.shift_if_full(at, model).map(|()| true);
+            return self.shift_if_full(at, model);
         }
         let is_local = self.jobs[at].priority == Priority::Local;
         while self.running() >= self.max_running {
@@ -473,7 +473,8 @@ impl Scheduler {
         }
         let job = &mut self.jobs[at];
         (job.sequence, job.n_read) = (Some(sequence), n_read);
-        Ok(true)
+        // What it shares may fill the context already.
+        self.shift_if_full(at, model)
     }
 
     /// A sequence for a job, and how many of its tokens that one has; none where too many are open.
@@ -503,21 +504,32 @@ impl Scheduler {
         }
     }
 
-    /// Drops the older half of what may be dropped when an answer that shall go on has filled its
-    /// context.
-    fn shift_if_full(&mut self, at: usize, model: &mut Model) -> Result<(), EngineError> {
+    /// Makes room in the context of an answer that has filled it and shall go on. False where pages
+    /// that others have too would have to be copied and there is no room: it gives its place up.
+    fn shift_if_full(&mut self, at: usize, model: &mut Model) -> Result<bool, EngineError> {
         let job = &self.jobs[at];
-        let (Some(sequence), Some(keep)) = (job.sequence, job.keep) else {
-            return Ok(());
+        let (Some(sequence), Some(shift)) = (job.sequence, job.generation.shift()) else {
+            return Ok(true);
         };
-        let len = model.len(sequence)?;
-        if len < model.config().context_len {
-            return Ok(());
+        if self.context_left(at, model)? > 0 {
+            return Ok(true);
         }
-        let pages = len / PAGE_LEN;
-        let keep = keep.div_ceil(PAGE_LEN).min(pages.saturating_sub(2));
-        let discard = ((pages - keep) / 2).max(1);
-        model.shift(sequence, keep * PAGE_LEN, discard * PAGE_LEN)
+        loop {
+            match model.shift(sequence, shift.keep(), shift.discard()) {
+                Err(EngineError::CacheFull { .. }) if self.prefixes.forget_oldest(model) => {}
+                Err(EngineError::CacheFull { .. }) => {
+                    self.give_up(at, model);
+                    return Ok(false);
+                }
+                shifted => return shifted.map(|()| true),
+            }
+        }
+    }
+
+    /// Positions that an answer with a place can still read before its context is full.
+    fn context_left(&self, at: usize, model: &Model) -> Result<usize, EngineError> {
+        let sequence = self.jobs[at].sequence.ok_or(EngineError::UnknownSequence)?;
+        Ok(model.config().context_len - model.len(sequence)?)
     }
 
     /// How many of the next tokens of a job are guessed in this pass.

@@ -15,6 +15,7 @@ use thrum_protocol::limits::MAX_SAFE_INTEGER;
 use thrum_protocol::model::ModelOffer;
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Path, Route};
 
 /// One ask.
@@ -63,6 +64,7 @@ pub(crate) struct Ending {
     pub(crate) finish_reason: FinishReason,
     pub(crate) prompt_tokens: u32,
     pub(crate) trimmed_bytes: u32,
+    pub(crate) discarded: Discarded,
     pub(crate) provider: NodeId,
     pub(crate) path: Option<Path>,
     pub(crate) model: ModelId,
@@ -115,6 +117,7 @@ impl Ask {
             sampling: request.sampling.clone(),
             stop: request.stop.clone(),
             deadline_millis: request.deadline_millis,
+            truncation: request.truncation,
         };
         prompt.check_limits().map_err(|error| error.to_string())
     }
@@ -151,6 +154,7 @@ impl Ask {
             sampling: self.request.sampling.clone(),
             stop: self.request.stop.clone(),
             deadline_millis: self.deadline().since(now),
+            truncation: self.request.truncation,
         }
     }
 
@@ -261,6 +265,7 @@ impl Ask {
                 text,
                 prompt_tokens: ending.prompt_tokens,
                 completion_tokens,
+                discarded: ending.discarded,
                 provider: ending.provider,
                 path: ending.path,
                 model: ending.model,

@@ -163,6 +163,7 @@ impl Asker {
                 finish_reason: end.finish_reason,
                 prompt_tokens: end.prompt_tokens,
                 trimmed_bytes: end.trimmed_bytes,
+                discarded: end.discarded,
                 provider,
                 path: None,
                 model,

@@ -13,6 +13,7 @@ use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::HEARTBEAT_PERIOD;
 use thrum_protocol::task::{Done, FinishReason, Prompt, Refusal, TaskBody, Token, Tokens};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::Path;
 
 /// An attempt under way.
@@ -24,6 +25,8 @@ pub(crate) struct Attempt {
     pub(crate) max_new_tokens: u32,
     /// whether each token is to come with its log probability
     wants_logprobs: bool,
+    /// what the provider may drop
+    truncation: Truncation,
     phase: Phase,
     /// the provider is given up when it says nothing until then
     quiet_until: Millis,
@@ -73,6 +76,7 @@ impl Attempt {
             model: target.model,
             max_new_tokens: target.max_new_tokens,
             wants_logprobs: false,
+            truncation: Truncation::Disabled,
             phase: Phase::Opening,
             quiet_until: env.now + OPEN_TIMEOUT,
             first_index: answer.token_count(),
@@ -90,6 +94,7 @@ impl Attempt {
     pub(crate) fn opened(&mut self, env: &mut Env, prompt: Prompt) {
         if matches!(self.phase, Phase::Opening) {
             self.wants_logprobs = prompt.sampling.logprobs.is_some();
+            self.truncation = prompt.truncation;
             self.session.say(env, TaskBody::Prompt(prompt));
             self.phase = Phase::Accepting;
             self.quiet_until = env.now + ACCEPT_TIMEOUT;
@@ -130,7 +135,7 @@ impl Attempt {
                 Progress::Text(text, tokens.tokens)
             }
             (Phase::Streaming { .. }, TaskBody::Done(done)) => {
-                Progress::Done(check_done(answer, done)?)
+                Progress::Done(self.check_done(answer, done)?)
             }
             (_, body) => return Err(Misbehaviour::NotDue(name_of(&body))),
         };
@@ -193,19 +198,24 @@ impl Attempt {
         }
         env.push(Output::Close(self.session.stream));
     }
-}
 
-/// The end token may be counted without having been sent.
-fn check_done(answer: &Answer, done: Done) -> Result<Done, Misbehaviour> {
-    let received = answer.token_count();
-    let claimed = done.completion_tokens;
-    let end_token = u32::from(done.finish_reason == FinishReason::Stop);
-    if claimed < received || claimed > received + end_token {
-        return Err(Misbehaviour::WrongCount { claimed, received });
+    /// The end token may be counted without having been sent.
+    fn check_done(&self, answer: &Answer, done: Done) -> Result<Done, Misbehaviour> {
+        let received = answer.token_count();
+        let claimed = done.completion_tokens;
+        let end_token = u32::from(done.finish_reason == FinishReason::Stop);
+        if claimed < received || claimed > received + end_token {
+            return Err(Misbehaviour::WrongCount { claimed, received });
+        }
+        let bytes = done.trimmed_bytes;
+        if !answer.may_trim(bytes) {
+            return Err(Misbehaviour::WrongTrim { bytes });
+        }
+        match self.truncation {
+            Truncation::Disabled if !done.discarded.is_nothing() => {
+                Err(Misbehaviour::ForbiddenTruncation)
+            }
+            Truncation::Auto | Truncation::Disabled => Ok(done),
+        }
     }
-    let bytes = done.trimmed_bytes;
-    if !answer.may_trim(bytes) {
-        return Err(Misbehaviour::WrongTrim { bytes });
-    }
-    Ok(done)
 }

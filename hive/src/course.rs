@@ -12,6 +12,7 @@ use crate::route::{Map, Step, next_step};
 use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::task::{Done, FinishReason, Refusal, RefusalCode, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskErrorCode, AskUpdate, LogLevel, Route};
 
 /// Whether the ask is under way still.
@@ -172,6 +173,7 @@ fn on_done(env: &mut Env, roster: &mut Roster, ask: &mut Ask, done: Done) -> Out
         finish_reason: done.finish_reason,
         prompt_tokens: done.prompt_tokens,
         trimmed_bytes: done.trimmed_bytes,
+        discarded: done.discarded,
         provider,
         path: Some(attempt.path),
         model: attempt.model,
@@ -286,6 +288,7 @@ fn finish_unsaid(env: &mut Env, ask: &mut Ask, model: ModelId) -> Outcome {
         finish_reason,
         prompt_tokens: 0,
         trimmed_bytes,
+        discarded: Discarded::default(),
         provider,
         path,
         model,

@@ -5,6 +5,7 @@ use thrum_protocol::id::NodeId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{Command, Event, Path, Threads};
 
 /// A relay as the edge knows it: its place in the list the machine was made with.
@@ -160,6 +161,8 @@ pub enum Input {
         prompt_tokens: u32,
         /// bytes at the end of the pieces that belong to a stop string
         trimmed_bytes: u32,
+        /// what the context had no room for
+        discarded: Discarded,
     },
     /// a job failed
     JobFailed {

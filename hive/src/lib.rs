@@ -204,11 +204,13 @@ impl Hive {
                 finish_reason,
                 prompt_tokens,
                 trimmed_bytes,
+                discarded,
             } => {
                 let end = JobEnd {
                     finish_reason,
                     prompt_tokens,
                     trimmed_bytes,
+                    discarded,
                 };
                 if !self.asker.job_done(env, job, &end) {
                     let ended = self.provider.job_done(env, job, &end);

@@ -39,6 +39,8 @@ pub(crate) enum Misbehaviour {
     WrongCount { claimed: u32, received: u32 },
     #[error("cuts {bytes} bytes off the answer that are no stop string")]
     WrongTrim { bytes: u32 },
+    #[error("drops what the context has no room for, though nothing may be dropped")]
+    ForbiddenTruncation,
     #[error("floods with heartbeats")]
     HeartbeatFlood,
     #[error("floods with streams")]

@@ -23,6 +23,7 @@ use thrum_protocol::task::{
     Accept, Done, FinishReason, Prompt, Refusal, RefusalCode, TaskBody, Token, Tokens,
 };
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{Event, JobView, LogLevel};
 
 /// Everything we compute for others.
@@ -61,6 +62,7 @@ pub(crate) struct JobEnd {
     pub(crate) finish_reason: FinishReason,
     pub(crate) prompt_tokens: u32,
     pub(crate) trimmed_bytes: u32,
+    pub(crate) discarded: Discarded,
 }
 
 impl Provider {
@@ -218,6 +220,7 @@ impl Provider {
             prompt_tokens: end.prompt_tokens,
             completion_tokens: task.next_index,
             trimmed_bytes: end.trimmed_bytes,
+            discarded: end.discarded,
         };
         task.session.say(env, TaskBody::Done(done));
         env.push(Output::Close(task.session.stream));

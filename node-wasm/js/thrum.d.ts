@@ -329,6 +329,20 @@ export interface CommonParams {
   n?: number | null;
   /** What the answer must be, enforced token by token. */
   response_format?: ResponseFormat | null;
+  /**
+   * What happens where prompt and answer outgrow the model's context; as in OpenAI's Responses API.
+   * `"disabled"`, the default: a prompt that is too long is refused with its numbers (code
+   * `"invalid_request"`), and an answer that fills the context ends with `"length"`. `"auto"`: a
+   * conversation that is too long loses its oldest messages after the system messages it begins
+   * with, as few as have to, so that what is left begins with a user's (its last turn stays: one
+   * that is too long alone is refused); a plain text loses its beginning; and an answer that fills
+   * the context goes on, up to `max_tokens`, without the oldest half of what comes after the system
+   * messages, in whole pages of 32 tokens, each time. What was lost is told in `thrum.discarded`.
+   * An answer that went on is close to what a model would say that had never read what was lost,
+   * and not the same: what stays is moved (its keys are rotated anew, and rounded again), not read
+   * again. The same request gives the same answer all the same.
+   */
+  truncation?: "auto" | "disabled" | null;
   /** Accepted and without effect. */
   user?: string | null;
   signal?: AbortSignal;
@@ -434,11 +448,22 @@ export interface Provenance {
   path: "local" | "direct" | "relayed";
   /** What the answer wore. */
   genomes: { id: string; name: string; scale: number }[];
+  /** What `truncation: "auto"` let go; all 0 otherwise. */
+  discarded: Discarded;
   /** Not in thrum 0.1. */
   receipt: null;
   attempts: number;
   /** Over the whole time from asking to the end. */
   tokensPerSecond: number | null;
+}
+
+export interface Discarded {
+  /** Messages that the model did not read. */
+  messages: number;
+  /** Tokens by which the prompt became shorter: those of the messages, or of a text's beginning. */
+  promptTokens: number;
+  /** Tokens of prompt and answer that went so that the answer could go on; of all answers. */
+  contextTokens: number;
 }
 
 export interface TokenLogprob {

@@ -61,7 +61,7 @@ export async function wholeAnswer(node, shape, request, signal) {
     choices: ends.map((end, index) =>
       choice(index, shape.choice(end.text), logprobs[index]?.all() ?? null, end.finishReason)),
     usage: usage(ends),
-    thrum: provenance(ends[0], request),
+    thrum: provenance(ends[0], request, ends),
   };
 }
 
@@ -119,7 +119,7 @@ async function* chunks(node, shape, request, signal, ownSignal) {
       const last = [choice(index, shape.last(), null, update.finishReason)];
       yield { ...head, choices: last, ...nothing, thrum: provenance(update, request) };
       if (ends.length === request.asks.length && request.includeUsage) {
-        yield { ...head, choices: [], usage: usage(ends), thrum: provenance(update, request) };
+        yield { ...head, choices: [], usage: usage(ends), thrum: provenance(update, request, ends) };
       }
     }
   }
@@ -183,11 +183,19 @@ function usage(ends) {
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }
 
-function provenance(done, { genomes }) {
+/** What the context had no room for: of the prompt once, of the answers together. */
+const discarded = (ends) => ({
+  messages: Math.max(...ends.map((end) => end.discarded.messages)),
+  promptTokens: Math.max(...ends.map((end) => end.discarded.prompt_tokens)),
+  contextTokens: ends.reduce((sum, end) => sum + end.discarded.context_tokens, 0),
+});
+
+function provenance(done, { genomes }, ends = [done]) {
   return {
     provider: done.provider,
     path: done.path ?? "local",
     genomes,
+    discarded: discarded(ends),
     receipt: null,
     attempts: done.attempts,
     tokensPerSecond: done.totalMillis > 0 ? (1000 * done.completionTokens) / done.totalMillis : null,

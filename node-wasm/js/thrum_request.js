@@ -17,7 +17,7 @@ const DEADLINE_MILLIS = 300_000;
  * here; it is accepted because it changes no answer. */
 const COMMON = ["frequency_penalty", "logit_bias", "logprobs", "max_tokens", "min_p", "model", "n",
   "presence_penalty", "repetition_penalty", "response_format", "seed", "signal", "stop", "stream",
-  "stream_options", "temperature", "thrum", "top_k", "top_p", "user"];
+  "stream_options", "temperature", "thrum", "top_k", "top_p", "truncation", "user"];
 const CHAT = new Set([...COMMON, "max_completion_tokens", "messages", "top_logprobs"]);
 const TEXT = new Set([...COMMON, "echo", "prompt"]);
 const STREAM_OPTIONS = new Set(["include_usage"]);
@@ -63,6 +63,7 @@ function request(params, input, logprobs) {
       "max_tokens", 1, 4096),
     stop: stops(params.stop),
     deadlineMillis: DEADLINE_MILLIS,
+    truncation: truncation(params.truncation),
     route: route(thrum, genomes.length > 0),
   };
   return {
@@ -91,6 +92,15 @@ function mix(state) {
 function choiceSeed(seed, choice) {
   if (choice === 0) return seed;
   return Number(mix(BigInt(seed) ^ mix(BigInt(choice))) >> 11n);
+}
+
+/** As in OpenAI's Responses API. */
+function truncation(given_) {
+  const named = given_ ?? "disabled";
+  if (!["auto", "disabled"].includes(named)) {
+    throw invalid("truncation must be \"auto\" or \"disabled\"");
+  }
+  return named;
 }
 
 /** Genomes are worn by answers of this tab only. */

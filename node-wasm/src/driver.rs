@@ -373,6 +373,7 @@ impl Driver {
                 finish_reason,
                 prompt_tokens,
                 trimmed_bytes,
+                discarded,
             } => {
                 let job = JobId(job);
                 self.tell(Input::JobDone {
@@ -380,6 +381,7 @@ impl Driver {
                     finish_reason,
                     prompt_tokens,
                     trimmed_bytes,
+                    discarded,
                 });
             }
             EngineEvent::Failed {

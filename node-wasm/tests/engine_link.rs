@@ -21,6 +21,7 @@ use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::{Prompt, PromptInput};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::Blob;
@@ -87,6 +88,7 @@ fn prompt(text: &str, max_new_tokens: u32) -> Prompt {
         },
         stop: Vec::new(),
         deadline_millis: Millis(60_000),
+        truncation: Truncation::Disabled,
     }
 }
 

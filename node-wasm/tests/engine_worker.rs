@@ -21,7 +21,8 @@ use thrum_engine::arch::Architecture;
 use thrum_engine::synthetic::SyntheticModel;
 use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::{LogitBias, Sampling, Shift};
-use thrum_protocol::task::{ChatMessage, FinishReason, PromptInput, Role};
+use thrum_protocol::task::{ChatMessage, FinishReason, Prompt, PromptInput, Role};
+use thrum_protocol::truncation::{Discarded, Truncation};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use worker::Surroundings;
 use worker::messages::{BackendChoice, EngineEvent, LossCause, Order, Stage};
@@ -294,6 +295,97 @@ async fn a_wrong_request_is_the_requests_fault() {
     };
     assert!(message.contains("context"), "{message}");
     assert_eq!(rig.answer(&prompt("a", 1)).await.ids.len(), 1);
+}
+
+/// Beyond the context, and told in numbers. Gives the request, and the length of the answer that
+/// ends there.
+async fn check_goes_on(backend: BackendChoice) -> (Rig, Prompt, Outcome, usize) {
+    let mut rig = Rig::loaded(backend).await;
+    let mut asked = endless(&"cat>tac;dog>god;".repeat(30), 100);
+    let ended = rig.answer(&asked).await;
+    assert_eq!(ended.finish_reason, FinishReason::Length);
+    assert!(ended.ids.len() < 100 && ended.discarded.is_nothing());
+
+    asked.truncation = Truncation::Auto;
+    let whole = rig.answer(&asked).await;
+    assert_eq!(whole.ids.len(), 100);
+    assert_eq!(whole.ids[..ended.ids.len()], ended.ids);
+    let Discarded {
+        messages: 0,
+        prompt_tokens: 0,
+        context_tokens,
+    } = whole.discarded
+    else {
+        panic!("{:?}", whole.discarded);
+    };
+    assert!(context_tokens > 0 && context_tokens < whole.prompt_tokens);
+    (rig, asked, whole, ended.ids.len())
+}
+
+#[wasm_bindgen_test]
+async fn an_answer_goes_on_beyond_the_context_from_any_token() {
+    let (mut rig, mut asked, whole, ended) = check_goes_on(BackendChoice::Cpu).await;
+    for taken in [1, ended - 1, ended + 1, 99] {
+        asked.resumed = whole.ids[..taken].to_vec();
+        let rest = rig.answer(&asked).await;
+        assert_eq!(rest.ids, whole.ids[taken..], "from {taken}");
+        assert_eq!(rest.discarded, whole.discarded);
+    }
+    asked.resumed = Vec::new();
+    rig.run(7, &endless("a", 100), false);
+    assert_eq!(rig.answer(&asked).await, whole, "beside another");
+}
+
+#[wasm_bindgen_test]
+async fn an_answer_goes_on_beyond_the_context_on_webgpu() {
+    check_goes_on(BackendChoice::Webgpu).await;
+}
+
+#[wasm_bindgen_test]
+async fn what_is_too_long_loses_what_is_oldest() {
+    let mut rig = Rig::loaded(BackendChoice::Cpu).await;
+    let message = |role, content: &str| ChatMessage {
+        role,
+        content: content.to_owned(),
+    };
+    let turns = (0..9).flat_map(|n| {
+        let said = format!("{n}").repeat(60);
+        [message(Role::User, &said), message(Role::Assistant, &said)]
+    });
+    let turns: Vec<ChatMessage> = turns.collect();
+    let last = message(Role::User, "reverse: starling");
+    let scene = message(Role::System, "reverse");
+    let mut chat = prompt("", 4);
+    let talk = |from: usize| {
+        let kept = turns[from..].iter().cloned();
+        let first = [scene.clone()].into_iter();
+        PromptInput::Chat(first.chain(kept).chain([last.clone()]).collect())
+    };
+    chat.input = talk(0);
+    chat.truncation = Truncation::Auto;
+    let answer = rig.answer(&chat).await;
+    let messages = answer.discarded.messages as usize;
+    assert!(messages > 0 && messages.is_multiple_of(2), "{messages}");
+    chat.truncation = Truncation::Disabled;
+    chat.input = talk(messages);
+    let same = rig.answer(&chat).await;
+    assert_eq!(
+        (same.ids, same.prompt_tokens),
+        (answer.ids, answer.prompt_tokens)
+    );
+    chat.input = talk(messages - 2);
+    rig.run(1, &chat, true);
+    assert!(matches!(
+        rig.event().await,
+        EngineEvent::Failed { job: 1, invalid_request: true, message } if message.contains("context")
+    ));
+
+    let mut text = prompt(&"long ".repeat(200), 4);
+    text.truncation = Truncation::Auto;
+    let answer = rig.answer(&text).await;
+    assert_eq!(answer.prompt_tokens, 512);
+    let whole = answer.discarded.prompt_tokens + 512;
+    assert!((1_000..=1_001).contains(&whole), "{whole} tokens");
 }
 
 /// No event of a cancelled job follows the next job's end: cancelled before it ran, while its

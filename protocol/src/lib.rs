@@ -13,6 +13,7 @@ pub mod sampling;
 pub mod signed;
 pub mod task;
 pub mod time;
+pub mod truncation;
 pub mod view;
 
 /// The key a peer signs with: the only type of the curve that the machines hold.

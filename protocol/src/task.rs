@@ -20,6 +20,7 @@ use crate::model::Backend;
 use crate::sampling::Sampling;
 use crate::signed::{self, OpenError, within};
 use crate::time::Millis;
+use crate::truncation::{Discarded, Truncation};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ed25519_dalek::SigningKey;
@@ -86,6 +87,9 @@ pub struct Prompt {
     pub stop: Vec<String>,
     /// from acceptance to the last token
     pub deadline_millis: Millis,
+    /// what happens where the context is full
+    #[serde(default, skip_serializing_if = "Truncation::is_disabled")]
+    pub truncation: Truncation,
 }
 
 /// What is asked.
@@ -192,7 +196,7 @@ pub struct Alternative {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// `max_new_tokens` or the context is used up
+    /// `max_new_tokens` is used up, or the context where nothing may be dropped
     Length,
     /// the model's end token or a stop string
     Stop,
@@ -209,6 +213,9 @@ pub struct Done {
     pub completion_tokens: u32,
     /// bytes at the end of the pieces that are not part of the answer: a stop string
     pub trimmed_bytes: u32,
+    /// what the context had no room for; nothing unless the prompt's truncation is `auto`
+    #[serde(default, skip_serializing_if = "Discarded::is_nothing")]
+    pub discarded: Discarded,
 }
 
 /// Why a task is not done.

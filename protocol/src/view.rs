@@ -6,6 +6,7 @@ use crate::model::Backend;
 use crate::sampling::Sampling;
 use crate::task::{FinishReason, PromptInput, Token};
 use crate::time::Millis;
+use crate::truncation::{Discarded, Truncation};
 use serde::{Deserialize, Serialize};
 
 /// Everything a page shows, at one moment.
@@ -280,6 +281,9 @@ pub struct AskRequest {
     pub stop: Vec<String>,
     /// from asking to the last token
     pub deadline_millis: Millis,
+    /// what happens where the context is full
+    #[serde(default)]
+    pub truncation: Truncation,
     /// where to compute
     pub route: Route,
 }
@@ -388,6 +392,9 @@ pub enum AskUpdate {
         prompt_tokens: u32,
         /// tokens of the answer
         completion_tokens: u32,
+        /// what the context had no room for
+        #[serde(default)]
+        discarded: Discarded,
         /// who computed the last part
         provider: NodeId,
         /// how bytes got there, `None` where it was this tab

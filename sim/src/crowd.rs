@@ -13,6 +13,7 @@ use thrum_protocol::model::ModelOffer;
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, DonateLimits, Route};
 
 /// ms; donors and askers come within this.
@@ -196,6 +197,7 @@ fn request(world: &mut World, number: u64) -> AskRequest {
         },
         stop,
         deadline_millis: DEADLINE,
+        truncation: Truncation::Disabled,
         route,
     }
 }

@@ -9,6 +9,7 @@ use thrum_protocol::SigningKey;
 use thrum_protocol::id::{NodeId, TaskId};
 use thrum_protocol::limits::{MAX_FRAME_BYTES, MAX_TOKENS_PER_FRAME};
 use thrum_protocol::task::{Done, FinishReason, TaskBody, TaskMessage, Token, Tokens};
+use thrum_protocol::truncation::Discarded;
 
 /// One way to lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ pub enum Lie {
     CountsWrong,
     /// never stops generating
     Endless,
+    /// says that it dropped what must stay
+    Drops,
     /// sends random bytes for tokens
     Garbage,
     /// sends heartbeats without end
@@ -61,9 +64,10 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie of a provider that shows, in order.
-    pub const PROVIDERS: [Self; 17] = [
+    pub const PROVIDERS: [Self; 18] = [
         Self::AcceptsTwice,
         Self::CountsWrong,
+        Self::Drops,
         Self::Endless,
         Self::Garbage,
         Self::HeartbeatFlood,
@@ -368,6 +372,16 @@ impl Liar {
                     frames.push(self.renumbered(stream, message.clone()));
                 }
                 frames
+            }
+            Lie::Drops => {
+                message.body = TaskBody::Done(Done {
+                    discarded: Discarded {
+                        context_tokens: 32,
+                        ..Discarded::default()
+                    },
+                    ..done
+                });
+                vec![self.renumbered(stream, message)]
             }
             Lie::TrimsWrong => {
                 message.body = TaskBody::Done(Done {

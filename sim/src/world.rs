@@ -15,6 +15,7 @@ use thrum_protocol::SigningKey;
 use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskRequest, Command, Path};
 
 /// count; outputs of one input. Far above what an honest world needs; above it something runs away.
@@ -451,6 +452,7 @@ impl World {
                     finish_reason,
                     prompt_tokens,
                     trimmed_bytes,
+                    discarded: Discarded::default(),
                 },
             };
             self.tell(index, input);
@@ -469,6 +471,7 @@ impl World {
             sampling: request.sampling.clone(),
             stop: request.stop.clone(),
             deadline_millis: request.deadline_millis,
+            truncation: request.truncation,
         })
     }
 }

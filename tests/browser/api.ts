@@ -37,6 +37,10 @@ const worn: { id: string; name: string; scale: number }[] = dressed.thrum.genome
 const fitting: (boolean | null)[] = (await node.genomes.list()).map((one) => one.fits);
 await node.genomes.remove(genome.id);
 node.addEventListener("genome", ({ detail }) => console.log(detail.change === "loaded", detail.name));
+const forgetful = await node.chat.completions.create({
+  messages: [{ role: "user", content: "on and on" }], truncation: "auto", max_tokens: 4_000,
+});
+const lost: number = forgetful.thrum.discarded.contextTokens;
 const stream = await node.chat.completions.create({
   messages: [{ role: "user", content: "reverse: starling" }],
   stream: true,
@@ -57,4 +61,4 @@ try {
   if (error instanceof ThrumError) console.log(error.code, error.cause);
 }
 await node.close();
-console.log(id, state, paths, text, provider, bytes, verdict, kept, room, likely, worn, fitting);
+console.log(id, state, paths, text, provider, bytes, verdict, kept, room, likely, worn, fitting, lost);

@@ -5,6 +5,7 @@ use thrum_protocol::limits::{MAX_CHAT_MESSAGES, MAX_NEW_TOKENS, MAX_PROMPT_BYTES
 use thrum_protocol::sampling::{GenomeUse, Sampling};
 use thrum_protocol::task::{ChatMessage, PromptInput, Role};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::{AskRequest, Route};
 
 /// ms; longer than any answer of the demonstrator, shorter than anybody's patience.
@@ -24,7 +25,7 @@ pub struct Options {
     pub temperature_milli: u32,
     /// with the same seed the same answer
     pub seed: u64,
-    /// whether earlier turns are sent along
+    /// whether earlier turns are sent along; the oldest go where the model's context is full
     pub keep_context: bool,
 }
 
@@ -100,6 +101,10 @@ pub fn request(
         },
         stop: Vec::new(),
         deadline_millis: DEADLINE,
+        truncation: match options.keep_context {
+            true => Truncation::Auto,
+            false => Truncation::Disabled,
+        },
         route,
     })
 }
@@ -167,12 +172,14 @@ mod tests {
         let history = vec![message(Role::User, "cat"), message(Role::Assistant, "tac")];
         let alone =
             request(1, "dog\n", history.clone(), &Options::default(), Vec::new()).expect("fits");
+        assert_eq!(alone.truncation, Truncation::Disabled);
         assert_eq!(sent(alone), ["dog"]);
         let options = Options {
             keep_context: true,
             ..Options::default()
         };
         let with = request(1, "dog", history, &options, Vec::new()).expect("fits");
+        assert_eq!(with.truncation, Truncation::Auto);
         assert_eq!(sent(with), ["cat", "tac", "dog"]);
     }
 

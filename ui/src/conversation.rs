@@ -5,6 +5,7 @@ use std::rc::Rc;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::task::{ChatMessage, FinishReason, Role};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskErrorCode, AskUpdate, Path};
 
 /// turns; the page forgets older ones. An afternoon of questions.
@@ -83,6 +84,8 @@ pub struct Measured {
     pub prompt_tokens: u32,
     /// tokens of the answer
     pub completion_tokens: u32,
+    /// what the context had no room for
+    pub discarded: Discarded,
     /// from asking to the first token
     pub first_token: Millis,
     /// from asking to the end
@@ -113,6 +116,7 @@ impl Turn {
                 mut text,
                 prompt_tokens,
                 completion_tokens,
+                discarded,
                 provider,
                 path,
                 model: _,
@@ -130,6 +134,7 @@ impl Turn {
                     finish_reason,
                     prompt_tokens,
                     completion_tokens,
+                    discarded,
                     first_token: first_token_millis,
                     total: total_millis,
                 });

@@ -1,5 +1,7 @@
 //! The page's words for the node's values, and what to do about each error.
 
+use crate::format;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskErrorCode, DonationMode, LogLevel, Path, RelayState, State};
 
 /// The product in one sentence: headline of the page, with and without wasm.
@@ -54,6 +56,28 @@ pub fn donation_token(mode: DonationMode) -> &'static str {
         DonationMode::Off => "off",
         DonationMode::On => "on",
         DonationMode::Paused => "paused",
+    }
+}
+
+/// What an answer was given without; nothing where everything was there.
+#[must_use]
+pub fn discarded(what: Discarded) -> Option<String> {
+    let Discarded {
+        messages,
+        prompt_tokens,
+        context_tokens,
+    } = what;
+    let tokens = u64::from(prompt_tokens) + u64::from(context_tokens);
+    let tokens = format::counted(tokens, "token", "tokens");
+    match messages {
+        _ if what.is_nothing() => None,
+        0 => Some(format!("the oldest {tokens} forgotten")),
+        _ => {
+            let messages = format::counted(messages.into(), "message", "messages");
+            Some(format!(
+                "the oldest {messages} left out, {tokens} forgotten"
+            ))
+        }
     }
 }
 
@@ -190,6 +214,26 @@ mod tests {
         assert_eq!(steady(&at(9)), steady(&at(8)));
         assert_eq!(steady(&at(9)), "The relay does not answer (refused).");
         assert_eq!(steady("Connected."), "Connected.");
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_in_numbers() {
+        let told = |messages, prompt_tokens, context_tokens| {
+            discarded(Discarded {
+                messages,
+                prompt_tokens,
+                context_tokens,
+            })
+        };
+        assert_eq!(told(0, 0, 0), None);
+        assert_eq!(
+            told(0, 0, 96).as_deref(),
+            Some("the oldest 96 tokens forgotten")
+        );
+        assert_eq!(
+            told(1, 30, 32).as_deref(),
+            Some("the oldest 1 message left out, 62 tokens forgotten")
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Many answers at once against each alone.
 
+mod full_context;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -76,7 +78,10 @@ struct Rig {
 
 impl Rig {
     fn new(positions: usize, max_running: usize, guesses: bool) -> Self {
-        let (model, tokenizer) = load(positions);
+        Self::on(load(positions), max_running, guesses)
+    }
+
+    fn on((model, tokenizer): (Model, Tokenizer), max_running: usize, guesses: bool) -> Self {
         Self {
             model,
             tokenizer,
@@ -91,12 +96,25 @@ impl Rig {
     }
 
     fn submit(&mut self, ask: &Ask) -> JobId {
-        let generation = generation(&self.model, &self.tokenizer, ask);
+        self.submit_with(ask, &[], Vec::new())
+    }
+
+    /// An answer that goes on after `resumed`, of which nothing is said again.
+    fn submit_with(
+        &mut self,
+        ask: &Ask,
+        resumed: &[u32],
+        adapters: Vec<(AdapterId, f32)>,
+    ) -> JobId {
+        let (model, tokenizer) = (&self.model, &self.tokenizer);
+        let generation =
+            Generation::new(model, tokenizer, &ask.prompt, resumed, ask.params.clone());
+        let generation = generation.expect("a good request");
         let id = self
             .scheduler
-            .submit(generation, ask.priority, Vec::new())
+            .submit(generation, ask.priority, adapters)
             .expect("few are there");
-        self.answers.insert(id, Vec::new());
+        self.answers.insert(id, resumed.to_vec());
         id
     }
 
@@ -249,19 +267,6 @@ fn an_answer_too_long_for_the_cache_fails_by_name_and_others_go_on() {
     ));
     assert_eq!(rig.answers[&short], alone(&ask(3, 5, 2)));
     assert!(rig.model.sequences().free_pages() > 0);
-}
-
-#[test]
-fn an_answer_that_may_forget_goes_on_beyond_the_context() {
-    let mut rig = Rig::new(1_024, 2, false);
-    let mut endless = ask(100, 200, 1);
-    endless.params.keep = Some(10);
-    let id = rig.submit(&endless);
-    rig.run();
-    assert_eq!(rig.answers[&id].len(), 200);
-    let mut ended = endless.clone();
-    ended.params.keep = None;
-    assert_eq!(rig.answers[&id][..29], alone(&ended)[..]);
 }
 
 #[test]

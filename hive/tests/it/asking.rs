@@ -13,6 +13,7 @@ use thrum_protocol::task::{
     Tokens,
 };
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::{Discarded, Truncation};
 use thrum_protocol::view::{AskErrorCode, AskRequest, AskUpdate, Command, Event, Route, State};
 
 #[test]
@@ -61,6 +62,41 @@ fn one_ask_too_many_is_refused_and_the_others_go_on() {
     assert_eq!(updates(&bench.command(Command::Ask(request(0)))), []);
     let outputs = bench.command(Command::CancelAsk { ask: 0 });
     assert_eq!(failure(&outputs).0, AskErrorCode::Cancelled);
+}
+
+#[test]
+fn a_provider_drops_what_it_may_drop_and_says_so() {
+    let discarded = Discarded {
+        messages: 2,
+        prompt_tokens: 40,
+        context_tokens: 96,
+    };
+    for truncation in [Truncation::Auto, Truncation::Disabled] {
+        let (mut bench, donor) = with_donor();
+        let ask = AskRequest {
+            truncation,
+            ..request(1)
+        };
+        let (stream, prompt) = bench.streaming(&donor, ask);
+        let TaskBody::Prompt(asked) = &prompt.body else {
+            panic!("no prompt");
+        };
+        assert_eq!(asked.truncation, truncation);
+        bench.hear(&donor, stream, &prompt, 1, tokens(0, &[b"a"]));
+        let TaskBody::Done(done) = done(1, 0) else {
+            panic!("not done");
+        };
+        let said = TaskBody::Done(Done { discarded, ..done });
+        let updates = updates(&bench.hear(&donor, stream, &prompt, 2, said));
+        match truncation {
+            Truncation::Auto => assert!(
+                matches!(&updates[..], [AskUpdate::Done { discarded: told, .. }] if *told == discarded)
+            ),
+            Truncation::Disabled => assert!(
+                matches!(&updates[..], [AskUpdate::Retrying { reason, .. }] if reason.contains("nothing may be dropped"))
+            ),
+        }
+    }
 }
 
 #[test]
@@ -473,6 +509,7 @@ fn job_done(bench: &mut Bench, job: JobId) -> Vec<Output> {
         finish_reason: FinishReason::Stop,
         prompt_tokens: 2,
         trimmed_bytes: 0,
+        discarded: Discarded::default(),
     })
 }
 
@@ -489,6 +526,7 @@ fn done(completion_tokens: u32, trimmed_bytes: u32) -> TaskBody {
         prompt_tokens: 1,
         completion_tokens,
         trimmed_bytes,
+        discarded: Discarded::default(),
     })
 }
 

@@ -9,6 +9,7 @@ use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::{Prompt, PromptInput, RefusalCode, TaskBody, TaskMessage, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::{
     AskRequest, AskUpdate, Command, DonateLimits, Event, Path, Route, Snapshot, Threads,
 };
@@ -272,6 +273,7 @@ pub(crate) fn request(ask: u64) -> AskRequest {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         deadline_millis: Millis(60_000),
+        truncation: Truncation::Disabled,
         route: Route::Peer,
     }
 }
@@ -285,6 +287,7 @@ pub(crate) fn a_prompt() -> Prompt {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         deadline_millis: Millis(30_000),
+        truncation: Truncation::Disabled,
     }
 }
 

@@ -8,6 +8,7 @@ use thrum_hive::io::{Found, Input, JobId, RelayIndex, StoreKey, StreamId, Stream
 use thrum_protocol::model::Backend;
 use thrum_protocol::task::FinishReason;
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{AskRequest, Command, DonateLimits, Path, Route};
 
 /// count; outputs of one input. The most come from a first discovery or a pause.
@@ -80,6 +81,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             finish_reason: FinishReason::Stop,
             prompt_tokens: u32::MAX,
             trimmed_bytes: u32::MAX,
+            discarded: Discarded::default(),
         }),
         1 => (job(), any::<bool>()).prop_map(|(job, invalid_request)| Input::JobFailed {
             job,

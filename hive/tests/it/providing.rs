@@ -7,6 +7,7 @@ use thrum_protocol::id::{ModelId, TaskId};
 use thrum_protocol::limits::HEARTBEAT_PERIOD;
 use thrum_protocol::task::{FinishReason, Prompt, RefusalCode, TaskBody, TaskMessage};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{Command, DonationMode, State};
 
 #[test]
@@ -45,6 +46,7 @@ fn a_task_is_accepted_computed_and_done() {
         finish_reason: FinishReason::Length,
         prompt_tokens: 3,
         trimmed_bytes: 0,
+        discarded: Discarded::default(),
     });
     let TaskBody::Done(done) = said(&outputs).remove(0).body else {
         panic!("not done");
@@ -315,5 +317,6 @@ fn finish(bench: &mut Bench, job: JobId) {
         finish_reason: FinishReason::Stop,
         prompt_tokens: 1,
         trimmed_bytes: 0,
+        discarded: Discarded::default(),
     });
 }

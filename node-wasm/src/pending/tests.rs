@@ -4,6 +4,7 @@ use super::*;
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::Route;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -16,6 +17,7 @@ fn request(ask: u64) -> AskRequest {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         deadline_millis: Millis(1_000),
+        truncation: Truncation::Disabled,
         route: Route::Auto,
     }
 }

@@ -8,11 +8,13 @@ use thrum_engine::generate::{self, Finish, Generation, GenerationParams, TokenEv
 use thrum_engine::model::Model;
 use thrum_engine::sampler::{DEFAULT_REPETITION_WINDOW, Logprobs, SamplerParams};
 use thrum_engine::tokenizer::{EncodeOptions, Tokenizer};
+use thrum_engine::truncation::{Fitted, fit_chat, fit_text};
 use thrum_protocol::limits::MAX_SAFE_INTEGER;
 use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling};
 use thrum_protocol::task::{
     Alternative, ChatMessage, FinishReason, Logprob, Prompt, PromptInput, Token,
 };
+use thrum_protocol::truncation::{Discarded, Truncation};
 
 /// The wire speaks of thousandths.
 const MILLI: f32 = 1_000.0;
@@ -76,24 +78,46 @@ impl Language {
         Ok(self.tokenizer.encode_framed(text, false)?)
     }
 
-    /// What the model reads.
-    fn tokens(&self, input: &PromptInput) -> Result<Vec<u32>, EngineError> {
-        Ok(match input {
-            PromptInput::Text(text) => self.tokens_of_text(text)?,
-            PromptInput::Chat(messages) => {
-                let text = self.render(messages)?;
-                self.tokenizer.encode(
-                    &text,
-                    EncodeOptions {
-                        add_bos: true,
-                        control: true,
-                    },
-                )?
+    /// What the model reads, of which only so much as its context holds where `truncation` lets the
+    /// rest go.
+    fn read(
+        &self,
+        input: &PromptInput,
+        truncation: Truncation,
+        context_len: usize,
+    ) -> Result<Fitted, EngineError> {
+        let whole = |tokens| Fitted {
+            tokens,
+            ..Fitted::default()
+        };
+        match input {
+            PromptInput::Text(text) => {
+                let tokens = self.tokens_of_text(text)?;
+                Ok(match truncation {
+                    Truncation::Auto => fit_text(tokens, self.tokenizer.bos(), context_len),
+                    Truncation::Disabled => whole(tokens),
+                })
             }
-        })
+            PromptInput::Chat(messages) => {
+                let messages: Vec<Message> = messages.iter().map(message).collect();
+                let tokens_of = |messages: &[Message]| self.tokens_of_chat(messages);
+                match truncation {
+                    Truncation::Auto => fit_chat(&messages, context_len, tokens_of),
+                    Truncation::Disabled => tokens_of(&messages).map(whole),
+                }
+            }
+        }
     }
 
-    fn render(&self, messages: &[ChatMessage]) -> Result<String, ChatError> {
+    fn tokens_of_chat(&self, messages: &[Message]) -> Result<Vec<u32>, EngineError> {
+        let options = EncodeOptions {
+            add_bos: true,
+            control: true,
+        };
+        Ok(self.tokenizer.encode(&self.render(messages)?, options)?)
+    }
+
+    fn render(&self, messages: &[Message]) -> Result<String, ChatError> {
         let template = self
             .chat_template
             .as_deref()
@@ -101,25 +125,20 @@ impl Language {
                 reason: "the model file has none; ask with a text instead of messages".to_owned(),
             })?;
         let spelling = |id: Option<u32>| id.map(|id| self.tokenizer.spelling(id));
-        let messages: Vec<Message> = messages
-            .iter()
-            .map(|message| Message {
-                role: message.role.as_str().to_owned(),
-                content: message.content.clone(),
-            })
-            .collect();
         let context = ChatContext {
             bos_token: &spelling(self.tokenizer.bos()).unwrap_or_default(),
             eos_token: &spelling(self.tokenizer.eos()).unwrap_or_default(),
             add_generation_prompt: true,
         };
-        chat::render(template, &messages, context)
+        chat::render(template, messages, context)
     }
 }
 
 /// An answer in the making, as the page knows it; the scheduler has the rest.
 pub(super) struct Answer {
     prompt_tokens: u32,
+    /// before the answer began
+    discarded: Discarded,
     stop: Vec<String>,
     /// of the answer so far, what was resumed included
     bytes: Vec<u8>,
@@ -130,6 +149,7 @@ pub(super) struct End {
     pub(super) finish_reason: FinishReason,
     pub(super) prompt_tokens: u32,
     pub(super) trimmed_bytes: u32,
+    pub(super) discarded: Discarded,
 }
 
 impl Answer {
@@ -140,23 +160,32 @@ impl Answer {
         language: &Language,
         prompt: &Prompt,
     ) -> Result<(Self, Generation), EngineError> {
+        let context_len = model.config().context_len;
+        let read = language.read(&prompt.input, prompt.truncation, context_len)?;
         let params = GenerationParams {
             sampling: sampling(&prompt.sampling),
             max_tokens: prompt.max_new_tokens as usize,
             stop: prompt.stop.clone(),
             ignore_eos: prompt.sampling.ignore_eos,
-            keep: None,
+            keep: match prompt.truncation {
+                Truncation::Auto => Some(read.keep),
+                Truncation::Disabled => None,
+            },
         };
-        let tokens = language.tokens(&prompt.input)?;
         let tokenizer = &language.tokenizer;
-        let generation = Generation::new(model, tokenizer, &tokens, &prompt.resumed, params)?;
+        let generation = Generation::new(model, tokenizer, &read.tokens, &prompt.resumed, params)?;
         let generation = match &prompt.sampling.format {
             None => generation,
             Some(format) => generation.constrained(language.constraint(format)?)?,
         };
         let pieces = prompt.resumed.iter();
         let answer = Self {
-            prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            prompt_tokens: count(read.tokens.len()),
+            discarded: Discarded {
+                messages: count(read.dropped_messages),
+                prompt_tokens: count(read.dropped_tokens),
+                context_tokens: 0,
+            },
             stop: prompt.stop.clone(),
             bytes: pieces
                 .flat_map(|id| tokenizer.piece(*id))
@@ -187,6 +216,10 @@ impl Answer {
             },
             prompt_tokens: self.prompt_tokens,
             trimmed_bytes: self.trimmed_bytes(),
+            discarded: Discarded {
+                context_tokens: count(finish.discarded),
+                ..self.discarded
+            },
         }
     }
 
@@ -196,9 +229,20 @@ impl Answer {
         let first = stops
             .filter_map(|stop| position(&self.bytes, stop.as_bytes()))
             .min();
-        let trimmed = first.map_or(0, |at| self.bytes.len() - at);
-        u32::try_from(trimmed).unwrap_or(u32::MAX)
+        count(first.map_or(0, |at| self.bytes.len() - at))
     }
+}
+
+fn message(of: &ChatMessage) -> Message {
+    Message {
+        role: of.role.as_str().to_owned(),
+        content: of.content.clone(),
+    }
+}
+
+/// As the wire counts; nothing here comes near its limit.
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -372,12 +372,14 @@ impl Engine {
                         finish_reason,
                         prompt_tokens,
                         trimmed_bytes,
+                        discarded,
                     } = job.answer.end(&finish);
                     tell(EngineEvent::Done {
                         job: job.job,
                         finish_reason,
                         prompt_tokens,
                         trimmed_bytes,
+                        discarded,
                     });
                 }
             }

@@ -14,6 +14,7 @@ use thrum_protocol::id::ModelId;
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{LogLevel, Threads};
 
 /// count; threads on the CPU. More wait for each other longer than they compute.
@@ -295,6 +296,8 @@ pub enum EngineEvent {
         prompt_tokens: u32,
         /// bytes at the end of the pieces that belong to a stop string
         trimmed_bytes: u32,
+        /// what the context had no room for
+        discarded: Discarded,
     },
     /// texts are vectors
     Embedded {

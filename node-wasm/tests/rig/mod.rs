@@ -11,6 +11,7 @@ use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::{FinishReason, Prompt, PromptInput};
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::{Discarded, Truncation};
 use web_sys::Blob;
 
 use crate::golden::MODEL;
@@ -32,6 +33,7 @@ pub(crate) struct Outcome {
     pub(crate) finish_reason: FinishReason,
     pub(crate) prompt_tokens: u32,
     pub(crate) trimmed_bytes: u32,
+    pub(crate) discarded: Discarded,
 }
 
 impl Rig {
@@ -232,6 +234,7 @@ impl Outcome {
                     finish_reason,
                     prompt_tokens,
                     trimmed_bytes,
+                    discarded,
                 } if *job == wanted => {
                     return Self {
                         ids,
@@ -239,6 +242,7 @@ impl Outcome {
                         finish_reason: *finish_reason,
                         prompt_tokens: *prompt_tokens,
                         trimmed_bytes: *trimmed_bytes,
+                        discarded: *discarded,
                     };
                 }
                 _ => {}
@@ -281,6 +285,7 @@ pub(crate) fn prompt(text: &str, max_new_tokens: u32) -> Prompt {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         deadline_millis: Millis(60_000),
+        truncation: Truncation::Disabled,
     }
 }
 

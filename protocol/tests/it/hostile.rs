@@ -17,6 +17,7 @@ use thrum_protocol::task::{
     Tokens,
 };
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 
 proptest! {
     #[test]
@@ -393,5 +394,6 @@ fn prompt(input: PromptInput) -> Prompt {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         deadline_millis: Millis(1),
+        truncation: Truncation::Disabled,
     }
 }

@@ -17,6 +17,7 @@ use thrum_protocol::task::{
     RefusalCode, Role, TaskBody, TaskMessage, Token, Tokens,
 };
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::{Discarded, Truncation};
 
 /// The key of the golden vectors: 32 bytes of the given value.
 pub(crate) fn key(byte: u8) -> SigningKey {
@@ -54,6 +55,7 @@ pub(crate) fn task_messages() -> Vec<(&'static str, TaskMessage)> {
                 prompt_tokens: 17,
                 completion_tokens: 9,
                 trimmed_bytes: 2,
+                discarded: Discarded::default(),
             }),
         ),
         (
@@ -66,6 +68,27 @@ pub(crate) fn task_messages() -> Vec<(&'static str, TaskMessage)> {
         ("cancel", TaskBody::Cancel {}),
         ("prompt_sampling", TaskBody::Prompt(sampling_prompt())),
         ("tokens_logprobs", TaskBody::Tokens(likely_tokens())),
+        (
+            "prompt_truncation",
+            TaskBody::Prompt(Prompt {
+                truncation: Truncation::Auto,
+                ..chat_prompt()
+            }),
+        ),
+        (
+            "done_discarded",
+            TaskBody::Done(Done {
+                finish_reason: FinishReason::Length,
+                prompt_tokens: 500,
+                completion_tokens: 64,
+                trimmed_bytes: 0,
+                discarded: Discarded {
+                    messages: 2,
+                    prompt_tokens: 310,
+                    context_tokens: 224,
+                },
+            }),
+        ),
     ];
     let message = |(number, (name, body))| {
         let message = TaskMessage {
@@ -113,6 +136,7 @@ fn text_prompt() -> Prompt {
         },
         stop: vec!["\n".to_owned()],
         deadline_millis: Millis(30_000),
+        truncation: Truncation::Disabled,
     }
 }
 
@@ -285,11 +309,16 @@ fn any_code() -> impl Strategy<Value = RefusalCode> {
 
 fn any_done() -> impl Strategy<Value = Done> {
     let reason = prop_oneof![Just(FinishReason::Length), Just(FinishReason::Stop)];
-    (reason, any::<[u32; 3]>()).prop_map(|(finish_reason, counts)| Done {
+    (reason, any::<[u32; 6]>()).prop_map(|(finish_reason, counts)| Done {
         finish_reason,
         prompt_tokens: counts[0],
         completion_tokens: counts[1],
         trimmed_bytes: counts[2],
+        discarded: Discarded {
+            messages: counts[3],
+            prompt_tokens: counts[4],
+            context_tokens: counts[5],
+        },
     })
 }
 
@@ -300,7 +329,9 @@ fn any_prompt() -> impl Strategy<Value = Prompt> {
         ".{0,200}".prop_map(PromptInput::Text),
         vec(message, 0..5).prop_map(PromptInput::Chat),
     ];
-    let rest = (0..=MAX_NEW_TOKENS, vec(".{0,20}", 0..8), 0..=MAX_DEADLINE.0);
+    let truncation = prop_oneof![Just(Truncation::Auto), Just(Truncation::Disabled)];
+    let end = (0..=MAX_DEADLINE.0, truncation);
+    let rest = (0..=MAX_NEW_TOKENS, vec(".{0,20}", 0..8), end);
     (
         any::<[u8; 32]>(),
         input,
@@ -309,14 +340,15 @@ fn any_prompt() -> impl Strategy<Value = Prompt> {
         rest,
     )
         .prop_map(
-            |(model, input, resumed, sampling, (max_new_tokens, stop, deadline))| Prompt {
+            |(model, input, resumed, sampling, (max_new_tokens, stop, end))| Prompt {
                 model: ModelId(model),
                 input,
                 resumed,
                 max_new_tokens,
                 sampling,
                 stop,
-                deadline_millis: Millis(deadline),
+                deadline_millis: Millis(end.0),
+                truncation: end.1,
             },
         )
 }

@@ -82,6 +82,11 @@ fn a_wrong_signature_is_found_by_verifying() {
 }
 
 #[test]
+fn a_forbidden_truncation_is_found_by_the_request() {
+    provider_is_found(Lie::Drops, "though nothing may be dropped");
+}
+
+#[test]
 fn a_wrong_trim_is_found_by_the_stop_strings() {
     provider_is_found(Lie::TrimsWrong, "that are no stop string");
 }

@@ -4,6 +4,7 @@ use thrum_protocol::limits::MAX_NEW_TOKENS;
 use thrum_protocol::sampling::Sampling;
 use thrum_protocol::task::PromptInput;
 use thrum_protocol::time::Millis;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::{AskRequest, AskUpdate, Command, DonateLimits, Route};
 use thrum_sim::crowd::model;
 use thrum_sim::liar::Lie;
@@ -77,6 +78,7 @@ impl Scene {
                 sampling: Sampling::GREEDY,
                 stop: Vec::new(),
                 deadline_millis: Millis(60_000),
+                truncation: Truncation::Disabled,
                 route: Route::Peer,
             };
             if World::undisturbed(&request, model().id).tokens.len() >= min_tokens {

@@ -61,7 +61,7 @@ pub(crate) fn ChatOptions(props: &ChatOptionsProps) -> Html {
                     <input type="checkbox" checked={options.keep_context} onchange={context} data-testid="keep-context" />
                     <span>
                         { "Keep context: send the earlier questions and answers along" }
-                        <span class="quiet small">{ " (the demonstrator reads 512 bytes in all)" }</span>
+                        <span class="quiet small">{ " (the demonstrator reads 512 bytes in all; where a model's context is full, the oldest go)" }</span>
                     </span>
                 </label>
             </div>

@@ -98,6 +98,7 @@ fn summary(turn: &Turn, measured: Measured, by: &str) -> String {
     if turn.attempts > 1 {
         parts.push(format!("{} attempts", turn.attempts));
     }
+    parts.extend(words::discarded(measured.discarded));
     match measured.finish_reason {
         FinishReason::Length => parts.push("cut at the limit of tokens".to_owned()),
         FinishReason::Stop => {}

@@ -23,6 +23,7 @@ fn done(text: &str) -> AskUpdate {
         text: text.to_owned(),
         prompt_tokens: 4,
         completion_tokens: 3,
+        discarded: Discarded::default(),
         provider: peer(),
         path: Some(Path::Relayed),
         model: ModelId([7; 32]),

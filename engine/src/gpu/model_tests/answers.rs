@@ -212,6 +212,25 @@ fn an_answer_that_ends_between_two_waits_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_answer_that_may_forget_says_the_same_however_its_tokens_are_chosen() {
+    let Some(device) = device() else { return };
+    let file = model(Format::Q8_0).gguf();
+    let prompt = ids(&mut Noise(34), 50);
+    let endless = |params| GenerationParams {
+        keep: Some(10),
+        ..params
+    };
+    let mut rig = Rig::new(&device, &file);
+    let n = 2 * rig.model.config().context_len;
+    let one_by_one = rig.submit(&prompt, endless(told(greedy(n))));
+    rig.run();
+    let several = rig.submit(&prompt, endless(greedy(n)));
+    rig.run();
+    assert_eq!(rig.answers[&several], rig.answers[&one_by_one]);
+    assert_eq!(rig.answers[&several].len(), n);
+}
+
+#[test]
 fn answers_of_all_kinds_go_on_after_their_device_was_lost() {
     let Some(first) = device() else { return };
     let file = model(Format::Q8_0).gguf();
