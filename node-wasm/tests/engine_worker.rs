@@ -20,7 +20,7 @@ use rig::{Outcome, Rig, blob, endless, file_source, prompt, sha256, url_of, url_
 use thrum_engine::arch::Architecture;
 use thrum_engine::synthetic::SyntheticModel;
 use thrum_protocol::model::Backend;
-use thrum_protocol::sampling::{LogitBias, Sampling, Shift};
+use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
 use thrum_protocol::task::{ChatMessage, FinishReason, Prompt, PromptInput, Role};
 use thrum_protocol::truncation::{Discarded, Truncation};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -155,6 +155,48 @@ async fn a_seeded_answer_goes_on_from_any_token() {
         let rest = rig.answer(&seeded).await;
         assert_eq!(rest.ids, whole.ids[cut..], "from token {cut}");
         assert_eq!(rest.finish_reason, whole.finish_reason);
+    }
+}
+
+/// Asking for log probabilities brings all logits to the CPU, which then draws. Equal to the last
+/// token: none of these draws falls on a boundary between two tokens.
+#[wasm_bindgen_test]
+async fn webgpu_draws_the_tokens_that_the_cpu_draws_of_its_logits() {
+    let mut rig = Rig::loaded(BackendChoice::Webgpu).await;
+    let hot = Sampling {
+        temperature_milli: 1_500,
+        seed: 11,
+        ..Sampling::GREEDY
+    };
+    let cut = Sampling {
+        top_k: 40,
+        top_p_milli: 900,
+        min_p_milli: 20,
+        ..hot.clone()
+    };
+    let penalised = Sampling {
+        repetition_penalty_milli: 1_300,
+        frequency_penalty: Shift::More(500),
+        logit_bias: vec![LogitBias {
+            id: 101,
+            bias: Shift::More(2_000),
+        }],
+        ..cut.clone()
+    };
+    let held = Sampling {
+        format: Some(AnswerFormat::JsonObject),
+        ..cut.clone()
+    };
+    for sampling in [hot, cut, penalised, held] {
+        let mut asked = endless("cat>tac;dog>god;bird", 24);
+        asked.sampling = Sampling {
+            ignore_eos: sampling.format.is_none(),
+            ..sampling
+        };
+        let drawn = rig.answer(&asked).await;
+        asked.sampling.logprobs = Some(0);
+        assert_eq!(rig.answer(&asked).await, drawn, "{:?}", asked.sampling);
+        assert!(!drawn.ids.is_empty());
     }
 }
 
