@@ -21,10 +21,14 @@ mod rig;
 pub mod worker;
 
 use rig::{Rig, endless};
+use thrum_engine::cpu::crew::Patience;
 use thrum_engine::quant::Format;
 use thrum_engine::synthetic::SyntheticModel;
+use thrum_protocol::limits::MAX_NEW_TOKENS;
+use thrum_protocol::truncation::Truncation;
 use thrum_protocol::view::Threads;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use worker::Surroundings;
 use worker::messages::{BackendChoice, EngineEvent, Order};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -43,7 +47,10 @@ const SPEC: SyntheticModel = SyntheticModel {
 const TEXT: &str = "The same bits, whoever computes them, and however long the text is.";
 
 async fn loaded(file: &[u8], threads: u32) -> (Rig, Option<Threads>) {
-    let mut rig = Rig::new();
+    load(Rig::new(), file, threads).await
+}
+
+async fn load(mut rig: Rig, file: &[u8], threads: u32) -> (Rig, Option<Threads>) {
     rig.threads = threads;
     rig.load_blob(file, BackendChoice::Cpu);
     let (events, _) = rig.ready().await;
@@ -115,6 +122,52 @@ async fn an_answer_goes_on_after_a_member_was_lost_as_if_it_was_not() {
     let outcome = rig.outcome(1).await;
     assert!(expected.ids.ends_with(&outcome.ids));
     assert_eq!(rig.answer(&endless(TEXT, 400)).await, expected);
+}
+
+/// Keeps the workers that this one starts where [`die`] finds them.
+const KEEP_WORKERS: &str = "
+    const Real = globalThis.Worker;
+    globalThis.kept = [];
+    globalThis.Worker = class extends Real {
+      constructor(...rest) { super(...rest); globalThis.kept.push(this); }
+    };
+";
+
+/// Ends the last worker that was started without a word to anybody: neither it nor its leader says
+/// so in the mailbox.
+fn die() {
+    js_sys::eval("globalThis.kept.at(-1).terminate()").expect("a worker was started");
+}
+
+#[wasm_bindgen_test]
+async fn a_member_that_dies_without_a_word_is_missed_and_replaced() {
+    js_sys::eval(KEEP_WORKERS).expect("a script");
+    let file = SPEC.gguf();
+    let surroundings = Surroundings {
+        patience: Patience::new(20, 400),
+        ..Surroundings::of_this_machine()
+    };
+    let (mut rig, threads) = load(Rig::with(surroundings), &file, 3).await;
+    assert_eq!(threads, used(3));
+    let expected = rig.answer(&endless(TEXT, 100)).await;
+    // The browser may let it compute a while longer, so the answer is one that does not end.
+    let mut long = endless(TEXT, MAX_NEW_TOKENS);
+    long.truncation = Truncation::Auto;
+    rig.run(1, &long, true);
+    rig.until(|event| matches!(event, EngineEvent::Tokens { job: 1, .. }))
+        .await;
+    die();
+    let is_missed = |event: &EngineEvent| match event {
+        EngineEvent::Restoring { reason } => reason.contains("it gave no sign for 400 ms"),
+        EngineEvent::Done { .. } => panic!("the answer ended, and nobody was missed"),
+        _ => false,
+    };
+    rig.until(is_missed).await;
+    // Somebody else computes its rows, and the answer goes on.
+    rig.until(|event| matches!(event, EngineEvent::Tokens { job: 1, .. }))
+        .await;
+    rig.cancel(1);
+    assert_eq!(rig.answer(&endless(TEXT, 100)).await, expected);
 }
 
 #[wasm_bindgen_test]

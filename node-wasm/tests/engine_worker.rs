@@ -18,6 +18,7 @@ pub mod worker;
 use golden::{Golden, MODEL};
 use rig::{Outcome, Rig, blob, endless, file_source, prompt, sha256, url_of, url_source};
 use thrum_engine::arch::Architecture;
+use thrum_engine::cpu::crew::Patience;
 use thrum_engine::synthetic::SyntheticModel;
 use thrum_protocol::model::Backend;
 use thrum_protocol::sampling::{AnswerFormat, LogitBias, Sampling, Shift};
@@ -483,6 +484,7 @@ async fn jobs_take_turns_and_the_persons_own_go_first() {
     let told = rig.inspect(file_source(), vec![blob(MODEL)]).await;
     let scarce = Surroundings {
         available_bytes: told.expect("a good model").memory_bytes + 1,
+        patience: Patience::DEFAULT,
     };
     for surroundings in [Surroundings::of_this_machine(), scarce] {
         let mut rig = Rig::with(surroundings);
@@ -670,6 +672,7 @@ async fn a_server_that_has_no_file_is_named() {
 async fn a_model_that_does_not_fit_is_not_downloaded() {
     let mut rig = Rig::with(Surroundings {
         available_bytes: 100_000,
+        patience: Patience::DEFAULT,
     });
     rig.load_url(&url_of(MODEL), None, Some(MODEL.len() as u64));
     let (events, reason) = rig.refusal().await;

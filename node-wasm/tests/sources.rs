@@ -26,6 +26,7 @@ use golden::MODEL;
 use js_sys::Function;
 use rig::{Rig, blob, endless, file_source, prompt, sha256, url_source};
 use server::Server;
+use thrum_engine::cpu::crew::Patience;
 use thrum_engine::quant::Format;
 use thrum_engine::synthetic::{GgufWriter, SyntheticModel};
 use thrum_engine::weights::Slot;
@@ -48,6 +49,7 @@ const CUT: u64 = 300_000;
 /// What this machine has is less once a test has filled the heap, which never shrinks.
 const AMPLE: Surroundings = Surroundings {
     available_bytes: 1 << 30,
+    patience: Patience::DEFAULT,
 };
 
 /// Nothing is kept from the tests before.
@@ -354,6 +356,7 @@ async fn a_model_is_inspected_by_its_header_alone() {
 
     let scarce = Surroundings {
         available_bytes: 1_000_000,
+        patience: Patience::DEFAULT,
     };
     let mut rig = Rig::with(scarce);
     let told = rig
@@ -550,6 +553,7 @@ async fn a_model_that_was_given_up_in_vain_comes_back() {
         .await;
     let scarce = Surroundings {
         available_bytes: told.expect("a good model").memory_bytes + 1,
+        patience: Patience::DEFAULT,
     };
     let mut rig = Rig::with(scarce);
     rig.load_blob(MODEL, BackendChoice::Cpu);

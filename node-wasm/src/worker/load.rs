@@ -24,6 +24,7 @@ use super::tuned;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use thrum_engine::cpu::PanelStore;
+use thrum_engine::cpu::crew::Patience;
 use thrum_engine::error::EngineError;
 use thrum_engine::gguf::{ModelHeader, WeightSink};
 use thrum_engine::gpu::{GpuDevice, GpuUpload};
@@ -56,6 +57,8 @@ pub(super) struct Loader<'a> {
     pub(super) available_bytes: u64,
     /// as in [`super::messages::Order::Load`]
     pub(super) threads: Option<u32>,
+    /// with those workers
+    pub(super) patience: Patience,
     pub(super) tell: &'a dyn Fn(EngineEvent),
     /// where it says what device a model is on its way to
     pub(super) under_way: DeviceCell,
@@ -353,23 +356,25 @@ impl Target {
         if !self.is_cpu() || threads < 2 {
             return self;
         }
-        Self::Cpu(Box::new(match crew::start(threads as usize - 1).await {
-            Ok(members) => CpuTarget {
-                store: PanelStore::with_crew(members.crew()),
-                members: Some(Rc::downgrade(&members)),
-                reason: None,
-            },
-            Err(reason) => {
-                loader.log(
-                    LogLevel::Info,
-                    format!("computing with 1 thread instead of {threads}: {reason}"),
-                );
-                CpuTarget {
-                    reason: Some(reason),
-                    ..CpuTarget::default()
+        Self::Cpu(Box::new(
+            match crew::start(threads as usize - 1, loader.patience).await {
+                Ok(members) => CpuTarget {
+                    store: PanelStore::with_crew(members.crew()),
+                    members: Some(Rc::downgrade(&members)),
+                    reason: None,
+                },
+                Err(reason) => {
+                    loader.log(
+                        LogLevel::Info,
+                        format!("computing with 1 thread instead of {threads}: {reason}"),
+                    );
+                    CpuTarget {
+                        reason: Some(reason),
+                        ..CpuTarget::default()
+                    }
                 }
-            }
-        }))
+            },
+        ))
     }
 
     /// Waits for members to hold what they were sent; says how many threads compute.

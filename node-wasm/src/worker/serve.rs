@@ -20,6 +20,7 @@ use futures::{FutureExt as _, StreamExt as _, select_biased};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
+use thrum_engine::cpu::crew::Patience;
 use thrum_engine::error::EngineError;
 use thrum_engine::pacing::DutyCycle;
 use thrum_engine::recovery::Recovery;
@@ -32,6 +33,8 @@ use thrum_protocol::view::LogLevel;
 pub(crate) struct Surroundings {
     /// bytes of memory that models on the CPU may take
     pub(crate) available_bytes: u64,
+    /// with workers that compute a part of a model
+    pub(crate) patience: Patience,
 }
 
 impl Surroundings {
@@ -40,6 +43,7 @@ impl Surroundings {
     pub(crate) fn of_this_machine() -> Self {
         Self {
             available_bytes: machine::available_bytes(),
+            patience: Patience::DEFAULT,
         }
     }
 }
@@ -330,6 +334,7 @@ impl<'a> Worker<'a> {
         Loader {
             available_bytes: self.surroundings.available_bytes.saturating_sub(held_bytes),
             threads: request.threads,
+            patience: self.surroundings.patience,
             tell: self.tell,
             under_way: Rc::clone(&self.under_way),
         }

@@ -12,12 +12,14 @@
 mod division;
 mod looks;
 mod member;
+mod patience;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
 
 pub use division::{Division, MAX_TOGETHER, Room, together};
 pub use looks::Looks;
 pub use member::Member;
+pub use patience::{Patience, Wait};
 #[cfg(not(target_arch = "wasm32"))]
 pub use threads::ThreadCrew;
 

@@ -1,11 +1,11 @@
 //! The crew as the engine knows it: rows go out as messages, orders through the mailbox.
 
 use super::Members;
-use super::mailbox::{Mailbox, PATIENCE, Silence};
+use super::mailbox::{Mailbox, Silence};
 use std::fmt;
 use std::rc::Rc;
 use thrum_engine::cpu::activations::Activations;
-use thrum_engine::cpu::crew::{Crew, MatrixId, Room, Share};
+use thrum_engine::cpu::crew::{Crew, MatrixId, Patience, Room, Share};
 use thrum_engine::error::EngineError;
 use wasm_bindgen::JsValue;
 
@@ -122,10 +122,11 @@ impl Crew for Leader {
         let Some(mailbox) = &self.mailbox else {
             return Err(not_open());
         };
+        let patience = self.members.patience;
         for (member, (number, floats)) in self.started.drain(..).enumerate() {
             mailbox
-                .wait_done(member, number)
-                .map_err(|silence| lost(member, silence))?;
+                .wait_done(member, number, patience)
+                .map_err(|silence| lost(member, silence, patience))?;
             self.outputs.resize(floats, 0.0);
             mailbox.read_outputs(member, &mut self.outputs);
             take(member, &self.outputs);
@@ -145,10 +146,10 @@ impl Crew for Leader {
             return Err(not_open());
         };
         mailbox.write_rows(matrix, rows);
-        let number = mailbox.raise(member);
+        let (number, patience) = (mailbox.raise(member), self.members.patience);
         mailbox
-            .wait_done(member, number)
-            .map_err(|silence| lost(member, silence))?;
+            .wait_done(member, number, patience)
+            .map_err(|silence| lost(member, silence, patience))?;
         self.outputs.resize(rows.len() * cols, 0.0);
         mailbox.read_outputs(member, &mut self.outputs);
         take(&self.outputs);
@@ -156,10 +157,10 @@ impl Crew for Leader {
     }
 }
 
-fn lost(member: usize, silence: Silence) -> EngineError {
+fn lost(member: usize, silence: Silence, patience: Patience) -> EngineError {
     let reason = match silence {
         Silence::Failed(reason) => reason,
-        Silence::Nothing => format!("it gave no sign for {PATIENCE}"),
+        Silence::Nothing => format!("it gave no sign for {} ms", patience.silence_ms()),
     };
     EngineError::MemberLost { member, reason }
 }

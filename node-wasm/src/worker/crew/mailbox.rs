@@ -11,8 +11,7 @@ use super::super::clock::now_ms;
 use std::cell::Cell;
 
 use js_sys::{Float32Array, Int32Array, SharedArrayBuffer};
-use thrum_engine::cpu::crew::{Looks, MAX_TOGETHER, MatrixId, Room};
-use thrum_protocol::time::Millis;
+use thrum_engine::cpu::crew::{Looks, MAX_TOGETHER, MatrixId, Patience, Room};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -24,17 +23,6 @@ const WORD_BYTES: u32 = 4;
 
 /// floats; room for the reason that a member fails with.
 const MIN_OUTPUT_FLOATS: usize = 256;
-
-/// ms; how long a leader sleeps before it looks whether its member still works.
-const NAP_MS: f64 = 100.0;
-
-/// ms; how long a leader waits for a sign of work.
-pub(super) const PATIENCE: Millis = Millis(MAX_NAPS as u64 * NAP_MS as u64);
-
-/// count; naps without a sign of a member that works. It gives one with every matrix, and the
-/// largest with the most tokens takes a second on a slow machine. A machine that was asleep itself
-/// has napped once.
-const MAX_NAPS: u32 = 50;
 
 /// Words of the order, in the first line.
 mod order {
@@ -214,20 +202,25 @@ impl Mailbox {
     /// Waits until a member has done an order.
     ///
     /// # Errors
-    /// [`Silence`] of a member that has failed, or gives no sign.
-    pub(super) fn wait_done(&self, member: usize, number: i32) -> Result<(), Silence> {
+    /// [`Silence`] of a member that has failed, or gives no sign for as long as `patience` lasts.
+    pub(super) fn wait_done(
+        &self,
+        member: usize,
+        number: i32,
+        patience: Patience,
+    ) -> Result<(), Silence> {
         let done = at(member, word::DONE);
         if self.look(|| self.get(done) == number) {
             return Ok(());
         }
         let since_ms = now_ms();
-        let mut beat = self.get(at(member, word::BEAT));
-        let mut naps = 0;
-        while naps < MAX_NAPS {
+        let nap_ms = f64::from(patience.nap_ms());
+        let mut wait = patience.wait(self.get(at(member, word::BEAT)));
+        loop {
             self.put(at(member, word::LEADER_SLEEPS), 1);
             let before = self.get(done);
             if before != number && self.get(at(member, word::FAILED)) == 0 {
-                atomic_wait_for(&self.words, done, before, NAP_MS);
+                atomic_wait_for(&self.words, done, before, nap_ms);
             }
             self.put(at(member, word::LEADER_SLEEPS), 0);
             if self.get(done) == number {
@@ -238,14 +231,10 @@ impl Mailbox {
             if failed > 0 {
                 return Err(Silence::Failed(self.reason(member, failed - 1)));
             }
-            let last = self.get(at(member, word::BEAT));
-            naps = match last == beat {
-                true => naps + 1,
-                false => 0,
-            };
-            beat = last;
+            if !wait.goes_on(self.get(at(member, word::BEAT))) {
+                return Err(Silence::Nothing);
+            }
         }
-        Err(Silence::Nothing)
     }
 
     /// A member's outputs.

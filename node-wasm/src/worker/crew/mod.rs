@@ -27,7 +27,7 @@ use nested::Nested;
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
-use thrum_engine::cpu::crew::Crew;
+use thrum_engine::cpu::crew::{Crew, Patience};
 use thrum_engine::error::EngineError;
 use thrum_protocol::time::Millis;
 
@@ -50,6 +50,8 @@ enum Said {
 /// The members of one model.
 pub(super) struct Members {
     nested: Vec<Nested>,
+    /// with one that is to multiply
+    patience: Patience,
     /// none before the model's sizes are known
     mailbox: RefCell<Option<Rc<Mailbox>>>,
     /// taken while somebody listens
@@ -88,11 +90,12 @@ pub(super) fn expected(asked: Option<u32>) -> usize {
     }
 }
 
-/// Starts so many members, at least one.
+/// Starts so many members, at least one, each of which is given up after a silence as `patience`
+/// says.
 ///
 /// # Errors
 /// Why there are none, in words; nothing is left of them then.
-pub(super) async fn start(members: usize) -> Result<Rc<Members>, String> {
+pub(super) async fn start(members: usize, patience: Patience) -> Result<Rc<Members>, String> {
     if let Some(obstacle) = obstacle() {
         return Err(obstacle.to_owned());
     }
@@ -102,6 +105,7 @@ pub(super) async fn start(members: usize) -> Result<Rc<Members>, String> {
     let nested = nested.collect::<Result<_, _>>()?;
     let members = Members {
         nested,
+        patience,
         mailbox: RefCell::new(None),
         heard: RefCell::new(Some(heard)),
     };
