@@ -3,16 +3,19 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod upload;
+
 use std::error::Error;
 use std::io::BufRead as _;
 
 use thrum_engine::ModelConfig;
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::gguf::{GgufReader, ReadOptions};
-use thrum_engine::gpu::{GpuDevice, GpuModel, GpuOptions, GpuUpload};
+use thrum_engine::gpu::{GpuDevice, GpuOptions};
 use thrum_engine::model::{Backend, Model};
 use thrum_engine::reference::{ReferenceModel, Rounding};
 use thrum_engine::weights::WeightStore;
+use upload::upload;
 
 /// tokens; longer texts are cut. The longest that all-MiniLM-L6-v2 has positions for.
 const CONTEXT: usize = 512;
@@ -66,16 +69,4 @@ fn open(
         }
         other => Err(format!("no back end {other:?}: cpu, gpu or reference").into()),
     }
-}
-
-fn upload(
-    device: &GpuDevice,
-    file: &[u8],
-    options: ReadOptions,
-) -> Result<GpuModel, Box<dyn Error>> {
-    let mut reader = GgufReader::new(options);
-    let mut upload = GpuUpload::new(device);
-    reader.push(file, &mut upload)?;
-    reader.finish(&mut upload)?;
-    Ok(pollster::block_on(upload.into_model())?)
 }

@@ -3,16 +3,19 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod upload;
+
 use std::error::Error;
 use std::time::Instant;
 
 use thrum_engine::cpu::CpuModel;
 use thrum_engine::cpu::crew::ThreadCrew;
 use thrum_engine::gguf::{GgufReader, ReadOptions};
-use thrum_engine::gpu::{GpuDevice, GpuModel, GpuOptions, GpuUpload};
+use thrum_engine::gpu::{GpuDevice, GpuOptions};
 use thrum_engine::memory::MAX_BATCH;
 use thrum_engine::model::{Backend, Model};
 use thrum_engine::weights::WeightStore;
+use upload::upload;
 
 /// positions; enough for the prompt and the answer that are timed.
 const CONTEXT: usize = 512;
@@ -55,18 +58,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
     }
-}
-
-fn upload(
-    device: &GpuDevice,
-    file: &[u8],
-    options: ReadOptions,
-) -> Result<GpuModel, Box<dyn Error>> {
-    let mut reader = GgufReader::new(options);
-    let mut upload = GpuUpload::new(device);
-    reader.push(file, &mut upload)?;
-    reader.finish(&mut upload)?;
-    Ok(pollster::block_on(upload.into_model())?)
 }
 
 fn report(path: &str, n_tokens: usize, backend: Backend) -> Result<(), Box<dyn Error>> {
