@@ -9,10 +9,11 @@ use crate::options::{BackendChoice, GenomeSource, ModelSource, NodeOptions};
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use js_sys::{Error, Function, JSON, Promise, Reflect};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::pin::pin;
 use thrum_protocol::id::ModelId;
-use thrum_protocol::view::Command;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
@@ -42,13 +43,7 @@ pub struct NodeHandle {
 /// An `Error` with a `code`.
 #[wasm_bindgen(js_name = startNode)]
 pub async fn start_node(options: String, files: Vec<Blob>) -> Result<NodeHandle, JsValue> {
-    let options: Options = serde_json::from_str(&options).map_err(|error| {
-        let reason = error.to_string();
-        thrown(&Fault::InvalidOption {
-            option: "createNode",
-            reason,
-        })
-    })?;
+    let options: Options = read("createNode", &options)?;
     let options = NodeOptions {
         relays: options.relays,
         model: options.model.into_source(files),
@@ -94,14 +89,7 @@ impl NodeHandle {
     /// # Errors
     /// An `Error` where it is no command: a bug of `thrum.js`.
     pub fn command(&self, command: &str) -> Result<(), JsValue> {
-        let command: Command = serde_json::from_str(command).map_err(|error| {
-            let reason = error.to_string();
-            thrown(&Fault::InvalidOption {
-                option: "command",
-                reason,
-            })
-        })?;
-        self.node.command(command);
+        self.node.command(read("command", command)?);
         Ok(())
     }
 
@@ -214,16 +202,9 @@ impl NodeHandle {
         stop: Promise,
     ) -> Result<JsValue, JsValue> {
         let node = self.node.clone();
-        let wrong = |reason: String| {
-            thrown(&Fault::InvalidOption {
-                option: "genome",
-                reason,
-            })
-        };
-        let text: GenomeSource<FileText> =
-            serde_json::from_str(&source).map_err(|error| wrong(error.to_string()))?;
+        let text: GenomeSource<FileText> = read("genome", &source)?;
         let source = genome_source(&text, files);
-        let source = source.ok_or_else(|| wrong("a file is missing".to_owned()))?;
+        let source = source.ok_or_else(|| invalid("genome", "a file is missing"))?;
         or_stopped(node.load_genome(source), stop).await
     }
 
@@ -259,23 +240,22 @@ impl NodeHandle {
 }
 
 fn read_id(text: &str) -> Result<ModelId, JsValue> {
-    text.parse().map_err(|error| {
-        let reason = format!("{error}");
-        thrown(&Fault::InvalidOption {
-            option: "id",
-            reason,
-        })
-    })
+    text.parse().map_err(|error| invalid("id", error))
 }
 
 fn read_source(source: &str, files: Vec<Blob>) -> Result<Option<ModelSource>, JsValue> {
-    let text: SourceText = serde_json::from_str(source).map_err(|error| {
-        thrown(&Fault::InvalidOption {
-            option: "model",
-            reason: error.to_string(),
-        })
-    })?;
+    let text: SourceText = read("model", source)?;
     Ok(text.into_source(files))
+}
+
+/// What `text`, JSON of `thrum.js`, says; an error names the option it was given for.
+fn read<T: DeserializeOwned>(option: &'static str, text: &str) -> Result<T, JsValue> {
+    serde_json::from_str(text).map_err(|error| invalid(option, error))
+}
+
+fn invalid(option: &'static str, reason: impl Display) -> JsValue {
+    let reason = reason.to_string();
+    thrown(&Fault::InvalidOption { option, reason })
 }
 
 /// The result, or an error as soon as `stop` is resolved; the future is dropped then.
