@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which workspace crates each crate may import (design: the map in ARCHITECTURE.md).
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("protocol", &[]),
     ("hive", &["protocol"]),
     ("shaders", &[]),
     ("engine", &["shaders"]),
+    ("rtc", &[]),
     ("relay", &["hive", "protocol"]),
-    ("node-wasm", &["engine", "hive", "protocol"]),
+    ("node-wasm", &["engine", "hive", "protocol", "rtc"]),
     ("ui", &["node-wasm", "protocol"]),
     ("sim", &["hive", "protocol"]),
     (

@@ -1,0 +1,49 @@
+//! The bounds of everything a peer can make this crate hold, wait for or send.
+
+use std::time::Duration;
+
+/// bytes; the largest frame on the wire, its length prefix included. The specification's limit.
+pub const MAX_FRAME: usize = 16 * 1024;
+
+/// bytes; the most that is not payload in a frame: a prefix of two bytes, a flag of two, the
+/// payload's tag and two bytes of length, and a window of two bytes of tag and ten of number.
+const FRAME_OVERHEAD: usize = 2 + 2 + (1 + 2) + (2 + 10);
+
+/// bytes; the largest payload that is put in one frame.
+pub const MAX_PAYLOAD: usize = MAX_FRAME - FRAME_OVERHEAD;
+
+/// bytes; what a stream of ours lets its peer have in flight and unread, where the peer knows
+/// windows. At 100 ms from end to end that still is 10 MB/s, more than SCTP reaches there.
+pub const RECEIVE_WINDOW: u64 = 1024 * 1024;
+
+/// bytes; what is sent before the peer has said whether it knows windows: no receiver that knows
+/// them may open with less.
+pub const FIRST_WINDOW: u64 = 256 * 1024;
+
+/// bytes; what is kept unread of a peer that knows no windows, before the stream is reset.
+/// js-libp2p hands 2 MiB to a channel at once and goes on as they leave.
+pub const MAX_UNREAD: usize = 16 * 1024 * 1024;
+
+/// bytes; what a writer may be ahead of the channel.
+pub const MAX_UNSENT: usize = 64 * 1024;
+
+/// bytes; what a channel may hold before it gets no more: browsers close one that holds 16 MiB.
+pub const MAX_BUFFERED: usize = 1024 * 1024;
+
+/// bytes; below this a channel that was full gets more.
+pub const LOW_BUFFERED: usize = MAX_BUFFERED / 4;
+
+/// s; how long a channel may take to open: one round trip, on a connection that stands.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// s; who has said FIN_ACK last leaves the closing of the channel to the other side for so long, so
+/// that a browser does not drop the answer with the channel.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// s; how long the last words of a stream may take while nothing moves.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(
+    FIRST_WINDOW <= RECEIVE_WINDOW,
+    "the first window is always granted"
+);
