@@ -7,7 +7,7 @@ import { findBrowser, findDriver, setUp, setUpTests } from "./tools.mjs";
 import { buildSite } from "./build.mjs";
 
 const wasm = ["--target", "wasm32-unknown-unknown"];
-const edges = ["-p", "thrum-node-wasm", "-p", "thrum-ui", "-p", "thrum-bench"];
+const edges = ["-p", "thrum-node-wasm", "-p", "thrum-rtc", "-p", "thrum-ui", "-p", "thrum-bench"];
 
 /** One check: always run, and a failure says how to run it alone. */
 const check = (title, usually, command, args, env = {}) =>
@@ -29,7 +29,7 @@ await main(async () => {
   await check("format", "5 s", "cargo", ["fmt", "--all", "--check"]);
   await check("lints, native", "4 minutes", "cargo",
     ["clippy", "--all-targets", "-p", "thrum-ui", "-p", "thrum-tests", "-p", "thrum-engine", "-p", "thrum-shaders",
-      "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
+      "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-rtc", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
   await check("lints, browser", "2 minutes", "cargo", ["clippy", "--tests", ...wasm, ...edges, "--", "-D", "warnings"]);
   // This also makes target/debug/thrum-relay, which the tests with real tabs start.
   await check("native tests", "6 minutes", "cargo", ["test"], browser);
@@ -37,6 +37,8 @@ await main(async () => {
   await buildSite();
   await check("wasm tests in the browser", "3 minutes", "cargo",
     ["test", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
+  await check("peers in one page, over real data channels", "1 minute", "cargo",
+    ["test", ...wasm, "-p", "thrum-rtc"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });
   await check("every matrix kernel, bit for bit, in the browser", "1 minute", "cargo",
     ["test", ...wasm, "-p", "thrum-engine", "--test", "kernels_web"], browser);
   await check("the same logits, bit for bit, in wasm", "1 minute", "cargo",

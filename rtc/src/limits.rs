@@ -47,3 +47,38 @@ const _: () = assert!(
     FIRST_WINDOW <= RECEIVE_WINDOW,
     "the first window is always granted"
 );
+
+/// bytes; the largest message of signalling. A description of one data channel takes 1 to 2 kB.
+pub const MAX_SIGNAL_MESSAGE: usize = 16 * 1024;
+
+/// count; candidates that are taken from a peer, and that are sent to one. A tab with several
+/// networks and relays has some ten.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// bytes; the longest candidate that is taken.
+pub const MAX_CANDIDATE: usize = 2 * 1024;
+
+/// s; how long a peer may take to answer an offer, or to make one.
+pub const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// s; how long ICE, DTLS and SCTP may take together once both descriptions are there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// s; how long the end of signalling is waited for when the connection stands.
+pub const PART_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// count; channels of ours that may be open on one connection. Browsers number channels to 1,023,
+/// half of them ours, and a number is free again only when both sides have closed.
+pub const MAX_CHANNELS: usize = 256;
+
+/// count; channels that the peer has opened and nobody has asked for yet.
+pub const MAX_WAITING_CHANNELS: usize = 64;
+
+/// s; how long what is still in the channels may take when a connection is closed.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// ms; how often that is looked at.
+pub const DRAIN_PERIOD: Duration = Duration::from_millis(20);
+
+/// s; how long a dial that gave way waits for the connection that the peer makes.
+pub const SUPERSEDED_TIMEOUT: Duration = Duration::from_secs(30);

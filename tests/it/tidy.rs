@@ -162,6 +162,8 @@ fn platform_differences_live_in_whole_files() {
 fn browser_objects_appear_in_the_browser_crates_only() {
     let allowed = [
         "node-wasm",
+        "rtc/src/browser",
+        "rtc/tests",
         "ui",
         "tests",
         "bench/src",

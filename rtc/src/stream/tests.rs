@@ -1,5 +1,7 @@
 //! Streams by themselves and in pairs, over channels that are slow, cut and closed.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

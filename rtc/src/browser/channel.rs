@@ -1,0 +1,270 @@
+//! One data channel and the stream on it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
+
+use super::clock::now;
+use super::peer_connection::Shared;
+use crate::limits::LOW_BUFFERED;
+use crate::stream::{Ready, Stream};
+
+/// A channel of a connection, shared by the browser's callbacks and whoever holds the stream.
+pub(super) struct Channel {
+    key: u32,
+    inner: RtcDataChannel,
+    stream: RefCell<Stream>,
+    reader: Cell<Option<Waker>>,
+    writer: Cell<Option<Waker>>,
+    /// what does not fill a frame goes out at the end of this turn of the event loop
+    flushing: Cell<bool>,
+    /// nobody holds the stream
+    released: Cell<bool>,
+    connection: Weak<Shared>,
+    callbacks: RefCell<Option<Callbacks>>,
+}
+
+/// Held for as long as the browser may call them.
+struct Callbacks {
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_event: Closure<dyn FnMut(Event)>,
+}
+
+impl Channel {
+    /// Takes a channel over. Nothing that it has to say is missed when this is called in the turn
+    /// of the event loop in which it appeared.
+    pub(super) fn new(key: u32, inner: RtcDataChannel, connection: Weak<Shared>) -> Rc<Self> {
+        inner.set_binary_type(RtcDataChannelType::Arraybuffer);
+        inner.set_buffered_amount_low_threshold(LOW_BUFFERED as u32);
+        let mut stream = Stream::new(now());
+        if inner.ready_state() == RtcDataChannelState::Open {
+            stream.handle_open();
+        }
+        Rc::new_cyclic(|channel: &Weak<Self>| {
+            let callbacks = Callbacks::new(channel, &inner);
+            Self {
+                key,
+                inner,
+                stream: RefCell::new(stream),
+                reader: Cell::default(),
+                writer: Cell::default(),
+                flushing: Cell::new(false),
+                released: Cell::new(false),
+                connection,
+                callbacks: RefCell::new(Some(callbacks)),
+            }
+        })
+    }
+
+    fn on_message(self: &Rc<Self>, event: &MessageEvent) {
+        {
+            let mut stream = self.stream.borrow_mut();
+            match event.data().dyn_into::<ArrayBuffer>() {
+                Ok(bytes) => stream.handle_message(&Uint8Array::new(&bytes).to_vec()),
+                // Nothing of libp2p is text.
+                Err(_) => stream.reset(),
+            }
+        }
+        self.advance(false);
+    }
+
+    fn on_event(self: &Rc<Self>, event: &Event) {
+        match &*event.type_() {
+            "open" => self.stream.borrow_mut().handle_open(),
+            "close" | "error" => return self.closed(),
+            _ => {}
+        }
+        self.advance(true);
+    }
+
+    /// The channel is gone.
+    pub(super) fn closed(self: &Rc<Self>) {
+        self.stream.borrow_mut().handle_closed();
+        self.wake();
+        self.tell_connection();
+    }
+
+    /// Something has happened: sends what there is to send, and wakes whoever waits.
+    fn advance(self: &Rc<Self>, flush: bool) {
+        self.transmit(flush);
+        self.wake();
+    }
+
+    /// Sends what there is to send, and closes the channel when all is said. Whoever reads or
+    /// writes calls this by itself, and would be woken for ever if it woke.
+    fn transmit(&self, flush: bool) {
+        let mut stream = self.stream.borrow_mut();
+        let time = now();
+        loop {
+            let buffered = self.inner.buffered_amount() as usize;
+            let Some(message) = stream.transmit(time, buffered, flush) else {
+                break;
+            };
+            if self.inner.send_with_u8_array(&message).is_err() {
+                stream.handle_closed();
+                break;
+            }
+        }
+        if stream.wants_channel_closed() {
+            self.inner.close();
+        }
+        let waits = stream.next_timeout().is_some() || stream.is_closed();
+        drop(stream);
+        if waits {
+            self.tell_connection();
+        }
+    }
+
+    fn flush_soon(self: &Rc<Self>) {
+        if self.flushing.replace(true) {
+            return;
+        }
+        let channel = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            channel.flushing.set(false);
+            channel.advance(true);
+        });
+    }
+
+    fn wake(&self) {
+        for waker in [&self.reader, &self.writer] {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn tell_connection(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.channel_changed();
+        }
+    }
+
+    pub(super) fn poll_read(
+        self: &Rc<Self>,
+        context: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let read = self.stream.borrow_mut().read(out);
+        match read? {
+            Ready::Now(n) => {
+                self.transmit(false);
+                Poll::Ready(Ok(n))
+            }
+            Ready::Later => {
+                self.reader.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn poll_write(
+        self: &Rc<Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.stream.borrow_mut().write(bytes);
+        match written? {
+            Ready::Now(n) => {
+                self.transmit(false);
+                self.flush_soon();
+                Poll::Ready(Ok(n))
+            }
+            Ready::Later => {
+                self.writer.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn poll_flush(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transmit(true);
+        if self.stream.borrow().flushed()? {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Ready when FIN has left for the channel. The peer's answer is not waited for: a protocol
+    /// may close its half before it reads.
+    pub(super) fn poll_close(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.borrow_mut().finish();
+        self.poll_flush(context)
+    }
+
+    /// Nobody holds the stream any more.
+    pub(super) fn release(self: &Rc<Self>) {
+        self.released.set(true);
+        self.stream.borrow_mut().release();
+        self.advance(true);
+        self.tell_connection();
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.stream.borrow().next_timeout()
+    }
+
+    pub(super) fn handle_timeout(self: &Rc<Self>, time: Duration) {
+        let buffered = self.inner.buffered_amount() as usize;
+        self.stream.borrow_mut().handle_timeout(time, buffered);
+        self.advance(true);
+    }
+
+    /// bytes; what waits in the browser.
+    pub(super) fn buffered(&self) -> usize {
+        self.inner.buffered_amount() as usize
+    }
+
+    /// Whether its number is free again.
+    pub(super) fn is_closed(&self) -> bool {
+        self.stream.borrow().is_closed()
+    }
+
+    pub(super) fn key(&self) -> u32 {
+        self.key
+    }
+
+    /// Takes the callbacks back. Not to be called from one of them.
+    pub(super) fn detach(&self) {
+        self.inner.set_onmessage(None);
+        self.inner.set_onopen(None);
+        self.inner.set_onclose(None);
+        self.inner.set_onerror(None);
+        self.inner.set_onbufferedamountlow(None);
+        self.callbacks.take();
+    }
+}
+
+impl Callbacks {
+    fn new(channel: &Weak<Channel>, inner: &RtcDataChannel) -> Self {
+        let weak = Weak::clone(channel);
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event| {
+            if let Some(channel) = weak.upgrade() {
+                channel.on_message(&event);
+            }
+        });
+        let weak = Weak::clone(channel);
+        let on_event = Closure::<dyn FnMut(Event)>::new(move |event| {
+            if let Some(channel) = weak.upgrade() {
+                channel.on_event(&event);
+            }
+        });
+        inner.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        let other = Some(on_event.as_ref().unchecked_ref());
+        inner.set_onopen(other);
+        inner.set_onclose(other);
+        inner.set_onerror(other);
+        inner.set_onbufferedamountlow(other);
+        Self {
+            _on_message: on_message,
+            _on_event: on_event,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A connection as libp2p's swarm uses it: every data channel is a stream.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures_timer::Delay;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use send_wrapper::SendWrapper;
+
+use super::channel::Channel;
+use super::clock::now;
+use super::peer_connection::{PeerConnection, Shared, State};
+use super::substream::Substream;
+use crate::error::{ConnectError, Stage};
+use crate::limits::{DRAIN_PERIOD, DRAIN_TIMEOUT};
+
+/// A connection from browser to browser. Dropping it closes it.
+pub struct Connection {
+    inner: SendWrapper<PeerConnection>,
+    /// when the next stream waits no longer
+    timer: Option<(Duration, Delay)>,
+    /// until when what is in the channels may leave, while the connection is closed
+    closing: Option<Duration>,
+}
+
+impl Connection {
+    pub(super) fn new(inner: PeerConnection) -> Self {
+        inner.watch_dtls();
+        Self {
+            inner: SendWrapper::new(inner),
+            timer: None,
+            closing: None,
+        }
+    }
+
+    fn shared(&self) -> &Rc<Shared> {
+        self.inner.shared()
+    }
+
+    fn ended(&self) -> Option<ConnectError> {
+        match self.shared().state() {
+            State::Ended(why) => Some(ConnectError::new(Stage::Connect, why)),
+            State::Connecting | State::Connected => None,
+        }
+    }
+
+    /// Has streams that waited long enough wait no longer, and wakes for the next.
+    fn poll_timers(&mut self, context: &mut Context<'_>) {
+        loop {
+            let channels = self.shared().channels();
+            let time = now();
+            let mut next = None;
+            for channel in channels {
+                if channel.next_timeout().is_some_and(|at| at <= time) {
+                    channel.handle_timeout(time);
+                }
+                next = next.into_iter().chain(channel.next_timeout()).min();
+            }
+            self.shared().sweep();
+            let Some(next) = next else {
+                self.timer = None;
+                return;
+            };
+            if self.timer.as_ref().is_none_or(|(at, _)| *at != next) {
+                self.timer = Some((next, Delay::new(next.saturating_sub(time))));
+            }
+            let timer = self.timer.as_mut().map(|(_, timer)| timer);
+            if timer.is_none_or(|timer| timer.poll_unpin(context).is_pending()) {
+                return;
+            }
+            self.timer = None;
+        }
+    }
+}
+
+impl StreamMuxer for Connection {
+    type Substream = Substream;
+    type Error = ConnectError;
+
+    fn poll_inbound(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Substream, ConnectError>> {
+        if let Some(error) = self.ended() {
+            return Poll::Ready(Err(error));
+        }
+        let channel = self.shared().poll_waiting(context);
+        channel.map(|channel| Ok(Substream::new(channel)))
+    }
+
+    fn poll_outbound(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Substream, ConnectError>> {
+        if let Some(error) = self.ended() {
+            return Poll::Ready(Err(error));
+        }
+        let channel = self.shared().poll_create(context);
+        channel.map(|channel| Ok(Substream::new(channel)))
+    }
+
+    /// Lets what is in the channels leave first.
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ConnectError>> {
+        loop {
+            let time = now();
+            let until = *self.closing.get_or_insert(time + DRAIN_TIMEOUT);
+            let holds = |channel: &Rc<Channel>| channel.buffered() > 0 && !channel.is_closed();
+            let is_empty = !self.shared().channels().iter().any(holds);
+            if is_empty || time >= until || self.ended().is_some() {
+                self.inner.close();
+                return Poll::Ready(Ok(()));
+            }
+            let mut timer = Delay::new(DRAIN_PERIOD);
+            let pending = timer.poll_unpin(context).is_pending();
+            self.timer = Some((time + DRAIN_PERIOD, timer));
+            if pending {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<StreamMuxerEvent, ConnectError>> {
+        self.shared().register_connection(context);
+        self.poll_timers(context);
+        match self.ended() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared().state();
+        f.debug_struct("Connection").field("state", &state).finish()
+    }
+}
