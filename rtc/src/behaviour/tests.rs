@@ -2,6 +2,10 @@
 //! connections that only browsers make.
 
 #![cfg(not(target_arch = "wasm32"))]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "not in a page: nothing else runs on this thread"
+)]
 
 use std::task::{Context, Poll};
 use std::time::Duration;
