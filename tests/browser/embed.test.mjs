@@ -42,12 +42,13 @@ test("a prompt asked in one tab is computed in another, and equals the native re
 });
 
 test("a provider killed half-way: the answer goes on elsewhere, as if nothing had happened", async () => {
-  // WebGPU in software is slow enough to be interrupted.
-  const slow = await openNode(browser, relay, { backend: "webgpu" });
+  const slow = await openNode(browser, relay);
   const other = await openNode(browser, relay);
   const asker = await openNode(browser, relay);
   const { prompt, max_tokens, seed, text } = answers.seeded;
-  await slow.page.evaluate(() => window.node.donate());
+  // Slow enough to be interrupted, and the same bits: a GPU's sums are rounded as its kernels are
+  // tuned, and a draw may fall on the other side of a boundary.
+  await slow.page.evaluate(() => window.node.donate({ sharePercent: 5 }));
   await seesProvider(asker.page, slow.peerId);
   await asker.page.evaluate((body) => {
     window.seen = [];
