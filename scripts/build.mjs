@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import { fingerprint, main, output, root, run, stage, stamp, stamped } from "./stages.mjs";
 import { setUp } from "./tools.mjs";
 
-const wasmSources = ["protocol", "hive", "shaders", "engine", "node-wasm"];
+const wasmSources = ["protocol", "hive", "shaders", "engine", "rtc", "node-wasm"];
 const manifests = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo", "scripts/build.mjs"];
 const dist = path.join(root, "dist");
 const wasmRelease = path.join(root, "target/wasm32-unknown-unknown/release");

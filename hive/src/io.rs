@@ -39,6 +39,15 @@ pub struct Found {
     pub addresses: Vec<String>,
 }
 
+/// How a peer is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// from browser to browser; the peer's relays carry the signalling, one after the other
+    Direct,
+    /// all bytes through a relay
+    Relayed,
+}
+
 /// What the machine is told.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -220,6 +229,8 @@ pub enum Output {
         peer: NodeId,
         /// multiaddrs, as text
         addresses: Vec<String>,
+        /// how; a peer that is connected through a relay may be dialled directly
+        way: Way,
     },
     /// drop all connections to a peer
     Disconnect {

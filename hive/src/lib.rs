@@ -23,6 +23,8 @@ mod donation;
 mod engine;
 mod env;
 mod flood;
+mod ladder;
+pub mod links;
 mod misbehaviour;
 mod provider;
 mod roster;
@@ -164,10 +166,14 @@ impl Hive {
                 }
             }
             Input::Disconnected { peer } => self.disconnected(peer),
-            Input::DialFailed { peer, reason: _ } => self.roster.dial_failed(env, peer),
+            Input::DialFailed { peer, reason } => self.roster.dial_failed(env, peer, reason),
             Input::RoundTrip { peer, rtt } => self.roster.round_trip(env, peer, rtt),
-            Input::Online(online) => self.uplink.set_online(env, online),
+            Input::Online(online) => {
+                self.uplink.set_online(env, online);
+                self.roster.network_changed(env.now);
+            }
             Input::Resumed => {
+                self.roster.network_changed(env.now);
                 self.uplink.resumed(env);
                 self.beacon.resumed(env.now);
             }
@@ -372,7 +378,9 @@ impl Hive {
         self.asker
             .tick(env, &mut self.roster, &mut self.engine, expecting);
         self.uplink.tick(env, self.roster.connected_count());
-        self.roster.tick(env, self.uplink.online());
+        let (asker, provider) = (&self.asker, &self.provider);
+        let busy = |peer| asker.is_answered_by(peer) || provider.computes_for(peer);
+        self.roster.tick(env, self.uplink.online(), busy);
         let busy = self.provider.busy();
         let advert = advert_of(&self.agent, &self.donation, &self.engine, busy);
         self.beacon.tick(env, &self.roster, advert);

@@ -29,8 +29,16 @@ pub const TARGET_PEERS: usize = 12;
 pub const MAX_CONNECTED_PEERS: usize = 16;
 /// count; dials at once. Each may hold an ICE agent for half a minute.
 pub const MAX_DIALS: usize = 4;
-/// ms; a dial without an answer counts as failed after this.
+/// ms; a dial through a relay without an answer counts as failed after this.
 pub const DIAL_TIMEOUT: Millis = Millis(30_000);
+/// ms; so does a direct one, which takes a circuit, two descriptions and the search for a way.
+pub const DIRECT_TIMEOUT: Millis = Millis(60_000);
+/// ms; a peer that is reached through a relay is dialled directly again after this.
+pub const DIRECT_RETRY_MIN: Millis = Millis(60_000);
+/// ms; while it is busy with work of ours, or we with its, that waits for so long each time.
+pub const DIRECT_RETRY_BUSY: Millis = Millis(10_000);
+/// ms; and at least so often, however often it failed.
+pub const DIRECT_RETRY_MAX: Millis = Millis(10 * 60_000);
 /// ms; the first wait after a dial failed.
 pub const DIAL_BACKOFF_MIN: Millis = Millis(2_000);
 /// ms; the longest wait between dials of one peer: registrations outlive tabs.

@@ -5,11 +5,12 @@
 
 use crate::backoff::Backoff;
 use crate::env::{Env, earlier};
-use crate::io::{Found, Output};
+use crate::io::{Found, Output, Way};
+use crate::ladder::Ladder;
 use crate::limits::{
-    ADVERT_RESTART, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_TIMEOUT, LINK_STABLE,
-    MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CONNECTED_PEERS, MAX_DIALS, MAX_KNOWN_PEERS,
-    PEER_FORGOTTEN, ROTATE_PERIOD, ROTATED_PAUSE, TARGET_PEERS,
+    ADVERT_RESTART, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_TIMEOUT, DIRECT_RETRY_BUSY,
+    DIRECT_TIMEOUT, LINK_STABLE, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CONNECTED_PEERS, MAX_DIALS,
+    MAX_KNOWN_PEERS, PEER_FORGOTTEN, ROTATE_PERIOD, ROTATED_PAUSE, TARGET_PEERS,
 };
 use crate::misbehaviour::Misbehaviour;
 use crate::standing::Standing;
@@ -36,6 +37,7 @@ pub(crate) struct Peer {
     pub(crate) measured: Option<u64>,
     pub(crate) standing: Standing,
     addresses: Vec<String>,
+    pub(crate) ladder: Ladder,
     dial: Dial,
     backoff: Backoff,
     mentioned: Millis,
@@ -57,7 +59,7 @@ pub(crate) struct Heard {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dial {
     Idle { not_before: Millis },
-    Dialling { until: Millis },
+    Dialling { until: Millis, way: Way },
 }
 
 impl Roster {
@@ -123,6 +125,7 @@ impl Roster {
             return;
         };
         known.dial = Dial::Idle { not_before: now };
+        known.ladder.reached(path, now, &mut env.rng);
         env.changed = true;
         if let Some(link) = &mut known.link {
             link.path = path;
@@ -152,6 +155,7 @@ impl Roster {
         }
         known.heard = None;
         known.rtt = None;
+        known.ladder.lost();
         known.rest(env);
         env.changed = true;
         env.log(
@@ -160,11 +164,19 @@ impl Roster {
         );
     }
 
-    pub(crate) fn dial_failed(&mut self, env: &mut Env, peer: NodeId) {
+    /// The next rung is tried at once; after the last one the peer is let alone for a while.
+    pub(crate) fn dial_failed(&mut self, env: &mut Env, peer: NodeId, reason: String) {
         if let Some(known) = self.peers.get_mut(&peer)
-            && matches!(known.dial, Dial::Dialling { .. })
+            && let Dial::Dialling { way, .. } = known.dial
         {
-            known.rest(env);
+            known.climb(env, peer, way, reason);
+        }
+    }
+
+    /// Our own network has changed: what could not be reached directly may be now.
+    pub(crate) fn network_changed(&mut self, now: Millis) {
+        for known in self.peers.values_mut() {
+            known.ladder.hurry(now);
         }
     }
 
@@ -238,15 +250,26 @@ impl Roster {
         if let Some(known) = self.peers.get_mut(&peer)
             && known.may_dial(env.now)
         {
-            known.start_dial(env, peer);
+            known.start_dial(env, peer, known.ladder.first());
         }
     }
 
-    pub(crate) fn tick(&mut self, env: &mut Env, online: bool) {
+    /// A peer that is busy with work of ours, or we with its, keeps the connection it has.
+    pub(crate) fn tick(&mut self, env: &mut Env, online: bool, busy: impl Fn(NodeId) -> bool) {
         let now = env.now;
-        for known in self.peers.values_mut() {
-            if matches!(known.dial, Dial::Dialling { until } if until <= now) {
-                known.rest(env);
+        for (&peer, known) in &mut self.peers {
+            if let Dial::Dialling { until, way } = known.dial
+                && until <= now
+            {
+                known.climb(env, peer, way, "it took too long".to_owned());
+            }
+            if online && known.upgrade_due(now) {
+                if busy(peer) {
+                    known.ladder.postpone(now + DIRECT_RETRY_BUSY);
+                } else {
+                    known.ladder.begun();
+                    known.start_dial(env, peer, Way::Direct);
+                }
             }
             if known.heard.as_ref().is_some_and(|heard| heard.expired(now)) {
                 known.heard = None;
@@ -278,7 +301,7 @@ impl Roster {
             let drawn = env.rng.next_u64() % candidates.len() as u64;
             let peer = candidates.swap_remove(drawn as usize);
             if let Some(known) = self.peers.get_mut(&peer) {
-                known.start_dial(env, peer);
+                known.start_dial(env, peer, known.ladder.first());
             }
             wanted -= 1;
             dialling += 1;
@@ -320,9 +343,13 @@ impl Roster {
             && self.connected_count() + self.dialling_count() < TARGET_PEERS;
         let of_peers = self.peers.values().map(|known| {
             let dial = match known.dial {
-                Dial::Dialling { until } => Some(until),
+                Dial::Dialling { until, .. } => Some(until),
+                Dial::Idle { .. } if known.link.is_some() => known
+                    .ladder
+                    .again()
+                    .filter(|_| online && known.has_address()),
                 Dial::Idle { not_before } => {
-                    let waits = may_dial_more && known.link.is_none() && known.has_address();
+                    let waits = may_dial_more && known.has_address();
                     waits.then_some(not_before.max(known.standing.ban_ends()))
                 }
             };
@@ -365,6 +392,7 @@ impl Peer {
             measured: None,
             standing: Standing::NEW,
             addresses: Vec::new(),
+            ladder: Ladder::new(),
             dial: Dial::Idle { not_before: now },
             backoff: Backoff::new(DIAL_BACKOFF_MIN, DIAL_BACKOFF_MAX),
             mentioned: now,
@@ -392,13 +420,36 @@ impl Peer {
         idle && self.link.is_none() && self.has_address() && !self.standing.banned(now)
     }
 
-    fn start_dial(&mut self, env: &mut Env, peer: NodeId) {
-        let until = env.now + DIAL_TIMEOUT;
-        self.dial = Dial::Dialling { until };
+    /// Whether a peer behind a relay is to be tried directly again.
+    fn upgrade_due(&self, now: Millis) -> bool {
+        let idle = matches!(self.dial, Dial::Idle { .. });
+        let due = self.ladder.again().is_some_and(|again| again <= now);
+        idle && due && self.link.is_some() && self.has_address()
+    }
+
+    fn start_dial(&mut self, env: &mut Env, peer: NodeId, way: Way) {
+        let timeout = match way {
+            Way::Direct => DIRECT_TIMEOUT,
+            Way::Relayed => DIAL_TIMEOUT,
+        };
+        let until = env.now + timeout;
+        self.dial = Dial::Dialling { until, way };
         env.push(Output::Dial {
             peer,
             addresses: self.addresses.clone(),
+            way,
         });
+    }
+
+    fn climb(&mut self, env: &mut Env, peer: NodeId, way: Way, reason: String) {
+        let connected = self.link.is_some();
+        env.changed = true;
+        let (now, rng) = (env.now, &mut env.rng);
+        match self.ladder.failed(way, reason, connected, now, rng) {
+            Some(next) => self.start_dial(env, peer, next),
+            None if connected => self.dial = Dial::Idle { not_before: now },
+            None => self.rest(env),
+        }
     }
 
     /// Waits before the next dial, at least as long as it waits already.

@@ -130,6 +130,8 @@ export interface PeerView {
   reputation: number | null;
   agent: string | null;
   activity: string | null;
+  /** Why it is not reached directly, where that was tried and failed. */
+  directError: string | null;
 }
 
 export interface Capabilities {

@@ -43,6 +43,7 @@ export async function createNode(options) {
     model: source.text,
     backend: options.backend ?? "auto",
     threads: options.threads ?? null,
+    iceServers: options.iceServers ?? [],
     store: options.store ?? "thrum",
     workerUrl: options.workerUrl ?? new URL("./thrum_worker.js", import.meta.url).href,
   }), source.files);
@@ -73,7 +74,6 @@ function checked(options) {
   if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)) {
     throw wrong(`option threads: must be a whole number from 1 to ${MAX_THREADS}`);
   }
-  // Used by direct connections between tabs, which thrum 0.1 does not make yet.
   if (options.iceServers !== undefined && !Array.isArray(options.iceServers)) {
     throw wrong("option iceServers: a list is needed");
   }

@@ -5,7 +5,7 @@ use crate::catalogue;
 use crate::errand::{FileText, SourceText, genome_source};
 use crate::fault::Fault;
 use crate::node::{Node, Role};
-use crate::options::{BackendChoice, GenomeSource, ModelSource, NodeOptions};
+use crate::options::{BackendChoice, GenomeSource, IceServer, ModelSource, NodeOptions};
 use futures::StreamExt as _;
 use futures::future::{Either, select};
 use js_sys::{Error, Function, JSON, Promise, Reflect};
@@ -27,6 +27,7 @@ struct Options {
     model: SourceText,
     backend: BackendChoice,
     threads: Option<u32>,
+    ice_servers: Vec<IceServer>,
     store: String,
     worker_url: String,
 }
@@ -49,6 +50,7 @@ pub async fn start_node(options: String, files: Vec<Blob>) -> Result<NodeHandle,
         model: options.model.into_source(files),
         backend: options.backend,
         threads: options.threads,
+        ice_servers: options.ice_servers,
         store: options.store,
         worker_url: options.worker_url,
         resume_donation: false,

@@ -108,7 +108,7 @@ impl Driver {
         }
         Self {
             clock,
-            net: Net::new(key.to_bytes(), agent, &life.options.relays),
+            net: Net::new(key.to_bytes(), agent, &life.options, clock),
             engine,
             engine_events,
             timer,
@@ -237,7 +237,11 @@ impl Driver {
             Output::HangUpRelay(relay) => self.net.hang_up_relay(relay),
             Output::Register(relay) => self.net.register(relay),
             Output::Discover(relay) => self.net.discover(relay),
-            Output::Dial { peer, addresses } => self.net.dial(peer, &addresses),
+            Output::Dial {
+                peer,
+                addresses,
+                way,
+            } => self.net.dial(peer, &addresses, way),
             Output::Disconnect { peer } => self.net.disconnect(peer),
             Output::Open { stream, peer, kind } => self.net.open(stream, peer, kind),
             Output::Send { stream, frame } => self.net.send(stream, frame),

@@ -6,6 +6,8 @@ use thrum_protocol::limits::MAX_TEXT_BYTES;
 
 use crate::worker::messages::MAX_THREADS;
 
+pub use crate::net::ice::IceServer;
+
 pub use crate::engine_link::{BackendChoice, GenomeFiles, GenomeSource};
 
 /// count; a node keeps a connection and a reservation with each of its relays.
@@ -23,6 +25,8 @@ pub struct NodeOptions {
     /// threads of the CPU, 1 to [`MAX_THREADS`]; `None`: half of what the machine runs at once, at
     /// most 8. More than one needs a cross-origin isolated page, and is never needed.
     pub threads: Option<u32>,
+    /// servers that help to find a direct way to peers, before those that the relays name
+    pub ice_servers: Vec<IceServer>,
     /// name of the database: two names are two peers
     pub store: String,
     /// script of the engine's worker, absolute or relative to the page
@@ -38,6 +42,7 @@ impl Default for NodeOptions {
             model: None,
             backend: BackendChoice::Auto,
             threads: None,
+            ice_servers: Vec::new(),
             store: "thrum".to_owned(),
             worker_url: "/engine_worker_loader.js".to_owned(),
             resume_donation: false,
@@ -73,6 +78,9 @@ impl NodeOptions {
             .is_some_and(|threads| !allowed.contains(&threads))
         {
             return wrong("threads", &format!("must be 1 to {MAX_THREADS}"));
+        }
+        if let Some(reason) = self.ice_servers.iter().find_map(IceServer::wrong) {
+            return wrong("iceServers", &reason);
         }
         if self.store.is_empty() || self.store.len() > MAX_TEXT_BYTES {
             return wrong("store", "a name of 1 to 512 bytes is needed");

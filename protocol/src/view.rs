@@ -127,6 +127,8 @@ pub struct PeerView {
     pub agent: Option<String>,
     /// what it is doing for or with us, in a few words
     pub activity: Option<String>,
+    /// why it is not reached directly, where that was tried and failed
+    pub direct_error: Option<String>,
 }
 
 /// How bytes get to a peer.

@@ -21,9 +21,14 @@ impl World {
                 }
             }
             Output::Discover(relay) => self.discover(index, relay, soon),
-            Output::Dial { peer, addresses: _ } => {
+            Output::Dial {
+                peer,
+                addresses: _,
+                way,
+            } => {
                 if let Some(&to) = self.by_id.get(&peer) {
-                    self.at(soon, Happening::Dialled { from: index, to });
+                    let from = index;
+                    self.at(soon, Happening::Dialled { from, to, way });
                 }
             }
             Output::Disconnect { peer } => {

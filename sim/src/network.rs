@@ -76,6 +76,12 @@ impl Network {
         self.links.contains_key(&pair(a, b))
     }
 
+    /// Whether the two are connected without a relay.
+    #[must_use]
+    pub fn linked_directly(&self, a: PeerIndex, b: PeerIndex) -> bool {
+        self.links.get(&pair(a, b)).is_some_and(Option::is_none)
+    }
+
     /// Whether a connection is possible.
     #[must_use]
     pub fn reachable(&self, a: PeerIndex, b: PeerIndex) -> bool {

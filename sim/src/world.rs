@@ -9,7 +9,7 @@ use crate::relay::Relay;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
-use thrum_hive::io::{Found, Input, RelayIndex};
+use thrum_hive::io::{Found, Input, RelayIndex, Way};
 use thrum_hive::{Config, Hive};
 use thrum_protocol::SigningKey;
 use thrum_protocol::id::{ModelId, NodeId};
@@ -80,6 +80,8 @@ pub enum Happening {
         from: PeerIndex,
         /// whom
         to: PeerIndex,
+        /// how
+        way: Way,
     },
     /// the answer to a dial of a relay
     RelayDialled(PeerIndex, RelayIndex),
@@ -257,7 +259,7 @@ impl World {
                 }
             }
             Happening::End { pipe, side, reason } => self.end_side(pipe, side, reason),
-            Happening::Dialled { from, to } => self.dialled(from, to),
+            Happening::Dialled { from, to, way } => self.dialled(from, to, way),
             Happening::RelayDialled(peer, relay) => self.relay_dialled(peer, relay),
             Happening::EngineStep(peer) => self.engine_step(peer),
             Happening::EngineLoaded(peer) => self.engine_loaded(peer),
@@ -308,8 +310,12 @@ impl World {
         self.at(soon, Happening::Tell(index, input));
     }
 
-    fn dialled(&mut self, from: PeerIndex, to: PeerIndex) {
-        if !self.peers[from.0].alive || self.network.linked(from, to) {
+    fn dialled(&mut self, from: PeerIndex, to: PeerIndex, way: Way) {
+        let is_there = match way {
+            Way::Direct => self.network.linked_directly(from, to),
+            Way::Relayed => self.network.linked(from, to),
+        };
+        if !self.peers[from.0].alive || is_there {
             return;
         }
         let both = |relay: &Relay| {
@@ -317,19 +323,18 @@ impl World {
         };
         let carrier = self.relays.iter().position(both);
         let up = self.peers[to.0].alive && self.network.reachable(from, to);
-        let Some(relay) = carrier.filter(|_| up) else {
+        let no_way = way == Way::Direct && self.draw(2) == 0;
+        let Some(relay) = carrier.filter(|_| up && !no_way) else {
             let peer = self.peers[to.0].id;
             let reason = "not reachable".to_owned();
             self.tell(from, Input::DialFailed { peer, reason });
             return;
         };
-        let direct = self.draw(2) == 0;
-        self.network.link(from, to, (!direct).then_some(relay));
-        let (path, transport) = if direct {
-            (Path::Direct, "webrtc")
-        } else {
-            (Path::Relayed, "circuit")
+        let (path, transport, through) = match way {
+            Way::Direct => (Path::Direct, "webrtc", None),
+            Way::Relayed => (Path::Relayed, "circuit", Some(relay)),
         };
+        self.network.link(from, to, through);
         for (here, there) in [(from, to), (to, from)] {
             let peer = self.peers[there.0].id;
             let transport = transport.to_owned();

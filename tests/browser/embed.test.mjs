@@ -35,7 +35,7 @@ test("a prompt asked in one tab is computed in another, and equals the native re
     });
     assert.equal(answer.choices[0].text, text, prompt);
     assert.equal(answer.thrum.provider, provider.peerId);
-    assert.equal(answer.thrum.path, "relayed");
+    assert.equal(answer.thrum.path, "direct");
   }
   assert.notEqual(provider.peerId, asker.peerId);
   await closeAll(provider, asker);

@@ -242,6 +242,7 @@ mod tests {
             reputation: None,
             agent: None,
             activity: None,
+            direct_error: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Relays and peers: dialled, lost, tried again, and never too many at once.
 
 use crate::bench::{Bench, RELAY, Remote};
-use thrum_hive::io::{Input, Output, StreamKind};
+use thrum_hive::io::{Input, Output, StreamKind, Way};
 use thrum_hive::limits::{
-    DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, MAX_CONNECTED_PEERS, MAX_DIALS, RELAY_BACKOFF_MAX,
-    RELAY_BACKOFF_MIN, RELAY_TIMEOUT,
+    DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIRECT_RETRY_MAX, DIRECT_RETRY_MIN, MAX_CONNECTED_PEERS,
+    MAX_DIALS, RELAY_BACKOFF_MAX, RELAY_BACKOFF_MIN, RELAY_TIMEOUT,
 };
+use thrum_protocol::id::NodeId;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{RelayState, State};
+use thrum_protocol::view::{Path, RelayState, State};
 
 #[test]
 fn the_relay_is_dialled_at_once() {
@@ -153,6 +154,47 @@ fn a_peer_that_fails_is_dialled_later_and_later() {
 }
 
 #[test]
+fn a_peer_that_cannot_be_reached_directly_is_reached_through_a_relay() {
+    let mut bench = Bench::new();
+    bench.reserve();
+    let peer = Remote::new(1).id;
+    let outputs = bench.find([peer]);
+    assert_eq!(ways(&outputs), [Way::Direct]);
+    let reason = "no way works".to_owned();
+    let outputs = bench.tell(Input::DialFailed { peer, reason });
+    assert_eq!(ways(&outputs), [Way::Relayed]);
+    bench.tell(connected(peer, Path::Relayed, "circuit"));
+    let view = &bench.snapshot().peers[0];
+    assert_eq!(view.path, Path::Relayed);
+    assert_eq!(view.direct_error.as_deref(), Some("no way works"));
+}
+
+#[test]
+fn a_relayed_peer_is_dialled_directly_again() {
+    let mut bench = Bench::new();
+    bench.reserve();
+    let peer = Remote::new(1).id;
+    bench.find([peer]);
+    bench.tell(connected(peer, Path::Relayed, "circuit"));
+    let outputs = bench.pass(Millis(DIRECT_RETRY_MIN.0 - 1));
+    assert_eq!(ways(&outputs), []);
+    let outputs = bench.pass(Millis(2));
+    assert_eq!(ways(&outputs), [Way::Direct]);
+    // It failed: it stays connected, and is let alone for longer.
+    let reason = "no way works".to_owned();
+    let outputs = bench.tell(Input::DialFailed { peer, reason });
+    assert_eq!(ways(&outputs), []);
+    assert_eq!(ways(&bench.pass(DIRECT_RETRY_MIN)), []);
+    // The network is another one: at once.
+    let outputs = bench.tell(Input::Online(true));
+    assert_eq!(ways(&outputs), [Way::Direct]);
+    bench.tell(connected(peer, Path::Direct, "webrtc"));
+    let view = &bench.snapshot().peers[0];
+    assert_eq!((view.path, &view.direct_error), (Path::Direct, &None));
+    assert_eq!(ways(&bench.pass(DIRECT_RETRY_MAX)), []);
+}
+
+#[test]
 fn nobody_is_dialled_offline() {
     let mut bench = Bench::new();
     bench.reserve();
@@ -210,7 +252,24 @@ fn lose(bench: &mut Bench) {
     });
 }
 
-fn dials(outputs: &[Output]) -> Vec<thrum_protocol::id::NodeId> {
+fn connected(peer: NodeId, path: Path, transport: &str) -> Input {
+    let transport = transport.to_owned();
+    Input::Connected {
+        peer,
+        path,
+        transport,
+    }
+}
+
+fn ways(outputs: &[Output]) -> Vec<Way> {
+    let way = |output: &Output| match output {
+        Output::Dial { way, .. } => Some(*way),
+        _ => None,
+    };
+    outputs.iter().filter_map(way).collect()
+}
+
+fn dials(outputs: &[Output]) -> Vec<NodeId> {
     let dial = |output: &Output| match output {
         Output::Dial { peer, .. } => Some(*peer),
         _ => None,

@@ -5,13 +5,15 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
-    PeerId, Swarm, Transport as _, connection_limits, identify, noise, ping, relay, rendezvous,
-    webrtc_websys, websocket_websys, yamux,
+    Multiaddr, PeerId, Swarm, Transport as _, connection_limits, identify, noise, ping, relay,
+    rendezvous, webrtc_websys, websocket_websys, yamux,
 };
 use std::time::Duration;
 use thrum_protocol::PROTOCOL;
+use thrum_rtc::browser::{Config, IceServers};
 
 /// s; the machine decides when a connection is of no more use, not a timer of libp2p. A week: the
 /// browser's timers hold 24 days at most.
@@ -39,14 +41,16 @@ pub(super) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     relay: relay::client::Behaviour,
+    rtc: thrum_rtc::behaviour::Behaviour,
     pub(super) rendezvous: rendezvous::client::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
 /// A swarm on the page's thread with nothing connected yet.
-pub(super) fn swarm(keypair: &Keypair, agent: String) -> Swarm<Behaviour> {
+pub(super) fn swarm(keypair: &Keypair, agent: String) -> (Swarm<Behaviour>, IceServers) {
     let peer_id = PeerId::from(keypair.public());
     let (circuits, relay) = relay::client::new(peer_id);
+    let (tabs, rtc, ice_servers) = thrum_rtc::browser::new(peer_id, Config::default());
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_established(Some(MAX_CONNECTIONS))
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
@@ -63,16 +67,24 @@ pub(super) fn swarm(keypair: &Keypair, agent: String) -> Swarm<Behaviour> {
                 .with_timeout(PING_TIMEOUT),
         ),
         relay,
+        rtc,
         rendezvous: rendezvous::client::Behaviour::new(keypair.clone()),
         streams: libp2p_stream::Behaviour::new(),
     };
     let config = libp2p::swarm::Config::with_wasm_executor().with_idle_connection_timeout(IDLE);
-    Swarm::new(transport(keypair, circuits), behaviour, peer_id, config)
+    let transport = transport(keypair, tabs, circuits);
+    let mut swarm = Swarm::new(transport, behaviour, peer_id, config);
+    swarm
+        .listen_on(Multiaddr::empty().with(Protocol::WebRTC))
+        .expect("the transport of tabs takes this address");
+    (swarm, ice_servers)
 }
 
-/// Circuits first: any address with `/p2p-circuit` is theirs.
+/// Tabs first, then circuits: of the addresses with `/p2p-circuit` those with `/webrtc` are theirs,
+/// and all others the circuits'.
 fn transport(
     keypair: &Keypair,
+    tabs: thrum_rtc::browser::Transport,
     circuits: relay::client::Transport,
 ) -> Boxed<(PeerId, StreamMuxerBox)> {
     let secured = || noise::Config::new(keypair).expect("noise signs with any Ed25519 key");
@@ -89,7 +101,9 @@ fn transport(
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let webrtc = webrtc_websys::Transport::new(webrtc_websys::Config::new(keypair))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-    circuits
+    tabs.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .or_transport(circuits)
+        .map(|either, _| either.into_inner())
         .or_transport(webrtc)
         .map(|either, _| either.into_inner())
         .or_transport(websocket)

@@ -1,20 +1,19 @@
 //! What the swarm says, in the machine's words.
 
 use super::behaviour::BehaviourEvent;
-use super::{Net, Resolved, node_id};
+use super::{Net, ONE_AT_A_TIME, Resolved, node_id};
 use libp2p::core::ConnectedPoint;
-use libp2p::core::transport::ListenerId;
+use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionError, DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, ping, relay};
-use std::num::NonZeroU8;
 use thrum_hive::io::{Input, RelayIndex};
+use thrum_hive::links::Change;
+use thrum_protocol::id::NodeId;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::Path;
-
-/// count; one relay address after the other, the best first.
-const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
+use thrum_rtc::address::is_webrtc;
 
 impl Net {
     pub(super) fn on_resolved(&mut self, resolved: Resolved) {
@@ -32,6 +31,9 @@ impl Net {
         };
         if !slot.is_attempt(attempt) {
             return;
+        }
+        if let Ok(endpoint) = &endpoint {
+            self.ice.advise(index, endpoint.ice_servers.clone());
         }
         let failed = match endpoint {
             Err(reason) => reason,
@@ -65,26 +67,30 @@ impl Net {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
+                connection_id,
                 endpoint,
                 num_established,
                 ..
             } => {
-                self.on_connected(peer_id, &endpoint, num_established.get() == 1);
+                let first = num_established.get() == 1;
+                self.on_connected(peer_id, connection_id, &endpoint, first);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
-                num_established: 0,
+                connection_id,
+                num_established,
                 cause,
                 ..
             } => {
-                self.on_disconnected(peer_id, cause.as_ref());
+                let last = num_established == 0;
+                self.on_disconnected(peer_id, connection_id, last, cause.as_ref());
             }
             SwarmEvent::OutgoingConnectionError {
+                connection_id,
                 peer_id: Some(peer),
                 error,
-                ..
             } => {
-                self.on_dial_failed(peer, &error);
+                self.on_dial_failed(peer, connection_id, &error);
             }
             SwarmEvent::ListenerClosed {
                 listener_id,
@@ -100,7 +106,13 @@ impl Net {
         }
     }
 
-    fn on_connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint, first: bool) {
+    fn on_connected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        first: bool,
+    ) {
         if let Some(index) = self.relay_of(&peer) {
             if first {
                 self.on_relay_connected(index, peer, endpoint.get_remote_address().clone());
@@ -112,15 +124,18 @@ impl Net {
             self.swarm.disconnect_peer_id(peer).ok();
             return;
         };
-        if first {
-            let (path, transport) = path_of(endpoint);
-            let transport = transport.to_owned();
-            self.ready.push_back(Input::Connected {
-                peer: node,
-                path,
-                transport,
-            });
+        let (path, transport) = path_of(endpoint);
+        let now = self.clock.now();
+        let mut change = self.links.up(now, node, connection, path, transport);
+        if self.dials.remove(&connection).is_some() && path == Path::Relayed {
+            change = self.links.want_relayed(node).or(change);
         }
+        self.tell(node, change);
+    }
+
+    fn tell(&mut self, peer: NodeId, change: Option<Change>) {
+        let input = change.map(|change| changed(peer, change));
+        self.ready.extend(input);
     }
 
     fn on_relay_connected(&mut self, index: RelayIndex, peer: PeerId, address: Multiaddr) {
@@ -139,12 +154,23 @@ impl Net {
         }
     }
 
-    fn on_disconnected(&mut self, peer: PeerId, cause: Option<&ConnectionError>) {
+    fn on_disconnected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        last: bool,
+        cause: Option<&ConnectionError>,
+    ) {
         let Some(index) = self.relay_of(&peer) else {
-            self.ready
-                .extend(node_id(&peer).map(|peer| Input::Disconnected { peer }));
+            if let Some(peer) = node_id(&peer) {
+                let change = self.links.down(peer, connection);
+                self.tell(peer, change);
+            }
             return;
         };
+        if !last {
+            return;
+        }
         if let Some(slot) = self.relays.get_mut(index.0) {
             slot.forget();
         }
@@ -158,12 +184,15 @@ impl Net {
         });
     }
 
-    fn on_dial_failed(&mut self, peer: PeerId, error: &DialError) {
-        if self.swarm.is_connected(&peer) {
-            return;
-        }
-        let reason = error.to_string();
-        if let Some(index) = self.relay_of(&peer) {
+    fn on_dial_failed(&mut self, peer: PeerId, connection: ConnectionId, error: &DialError) {
+        let reason = dial_reason(error);
+        // A circuit that was to carry signalling only is no dial of the machine's.
+        if let Some(peer) = self.dials.remove(&connection) {
+            self.ready.push_back(Input::DialFailed { peer, reason });
+        } else if let Some(index) = self
+            .relay_of(&peer)
+            .filter(|_| !self.swarm.is_connected(&peer))
+        {
             if let Some(slot) = self.relays.get_mut(index.0) {
                 slot.forget();
             }
@@ -171,8 +200,6 @@ impl Net {
                 relay: index,
                 reason,
             });
-        } else if let Some(peer) = node_id(&peer) {
-            self.ready.push_back(Input::DialFailed { peer, reason });
         }
     }
 
@@ -216,11 +243,20 @@ impl Net {
             BehaviourEvent::Identify(_)
             | BehaviourEvent::Limits(_)
             | BehaviourEvent::Relay(_)
+            | BehaviourEvent::Rtc(_)
             | BehaviourEvent::Streams(()) => {}
         }
     }
 
     fn on_ping(&mut self, event: ping::Event) {
+        if let Some(peer) = node_id(&event.peer)
+            && self
+                .links
+                .is_needless(self.clock.now(), peer, event.connection)
+        {
+            self.swarm.close_connection(event.connection);
+            return;
+        }
         match event.result {
             Ok(rtt) => {
                 if self.relay_of(&event.peer).is_none()
@@ -240,12 +276,42 @@ impl Net {
 }
 
 fn path_of(endpoint: &ConnectedPoint) -> (Path, &'static str) {
+    let address = endpoint.get_remote_address();
+    if is_webrtc(address) {
+        return (Path::Direct, "webrtc");
+    }
     if endpoint.is_relayed() {
         return (Path::Relayed, "circuit");
     }
-    let webrtc = endpoint
-        .get_remote_address()
+    let direct = address
         .iter()
         .any(|it| matches!(it, Protocol::WebRTCDirect));
-    (Path::Direct, if webrtc { "webrtc" } else { "websocket" })
+    (Path::Direct, if direct { "webrtc" } else { "websocket" })
+}
+
+/// A change in the machine's words.
+pub(super) fn changed(peer: NodeId, change: Change) -> Input {
+    match change {
+        Change::Connected { path, transport } => Input::Connected {
+            peer,
+            path,
+            transport,
+        },
+        Change::Disconnected => Input::Disconnected { peer },
+    }
+}
+
+/// Why a dial failed, in one sentence: of several addresses, why the last one did.
+pub(super) fn dial_reason(error: &DialError) -> String {
+    let DialError::Transport(attempts) = error else {
+        return error.to_string();
+    };
+    let Some((_, TransportError::Other(cause))) = attempts.last() else {
+        return error.to_string();
+    };
+    let mut cause: &dyn std::error::Error = cause;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

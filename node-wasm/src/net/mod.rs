@@ -8,30 +8,39 @@ mod behaviour;
 mod discovery;
 mod events;
 mod frames;
+pub(crate) mod ice;
 mod paced;
 mod relay_slot;
 mod relays;
 mod streams;
 
+use crate::clock::Clock;
+use crate::options::NodeOptions;
 use behaviour::Behaviour;
 use discovery::Discovery;
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FusedStream, FuturesUnordered, Stream, StreamExt as _};
+use ice::Ice;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::DialError;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
 use libp2p_stream::IncomingStreams;
 use relay_slot::RelaySlot;
 use relays::Endpoint;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use streams::Streams;
-use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind};
+use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind, Way};
+use thrum_hive::links::Links;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::{ADVERT_STREAM, TASK_STREAM};
+
+/// count; one address after the other, the best first.
+const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
 
 /// What the swarm does for the machine. As a stream it gives what the machine must be told.
 pub(crate) struct Net {
@@ -41,6 +50,11 @@ pub(crate) struct Net {
     discovery: Discovery,
     streams: Streams,
     accepting: [(StreamKind, IncomingStreams); 2],
+    links: Links<ConnectionId>,
+    /// dials of peers that are under way
+    dials: BTreeMap<ConnectionId, NodeId>,
+    ice: Ice,
+    clock: Clock,
     /// what is known before the swarm is asked
     ready: VecDeque<Input>,
 }
@@ -55,10 +69,15 @@ struct Resolved {
 
 impl Net {
     /// A swarm of the peer with this secret key; nothing is connected yet.
-    pub(crate) fn new(mut secret_key: [u8; 32], agent: String, relays: &[String]) -> Self {
+    pub(crate) fn new(
+        mut secret_key: [u8; 32],
+        agent: String,
+        options: &NodeOptions,
+        clock: Clock,
+    ) -> Self {
         let keypair = Keypair::ed25519_from_bytes(&mut secret_key)
             .expect("any 32 bytes are an Ed25519 secret key");
-        let swarm = behaviour::swarm(&keypair, agent);
+        let (swarm, ice_servers) = behaviour::swarm(&keypair, agent);
         let mut control = swarm.behaviour().streams.new_control();
         let accepting = [StreamKind::Advert, StreamKind::Task].map(|kind| {
             let incoming = control
@@ -68,11 +87,15 @@ impl Net {
         });
         Self {
             swarm,
-            relays: relays.iter().cloned().map(RelaySlot::new).collect(),
+            relays: options.relays.iter().cloned().map(RelaySlot::new).collect(),
             resolving: FuturesUnordered::new(),
             discovery: Discovery::default(),
             streams: Streams::new(),
             accepting,
+            links: Links::default(),
+            dials: BTreeMap::new(),
+            ice: Ice::new(ice_servers, options.ice_servers.clone()),
+            clock,
             ready: VecDeque::new(),
         }
     }
@@ -125,24 +148,29 @@ impl Net {
         }
     }
 
-    /// Connects to a peer through those of its relays that are ours too.
-    pub(crate) fn dial(&mut self, peer: NodeId, addresses: &[String]) {
+    /// Connects to a peer through those of its relays that are ours too: these carry the signalling
+    /// only, or everything.
+    pub(crate) fn dial(&mut self, peer: NodeId, addresses: &[String], way: Way) {
         let peer_id = peer_id(peer);
-        let circuits = self.circuits(peer_id, addresses);
+        let circuits = self.circuits(peer_id, addresses, way);
         if circuits.is_empty() {
             let reason = "it has no address at a relay that this node is connected to".to_owned();
             self.ready.push_back(Input::DialFailed { peer, reason });
             return;
         }
+        // A relayed connection may stand already, as may one that the peer makes just now.
         let options = DialOpts::peer_id(peer_id)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .condition(PeerCondition::Always)
             .addresses(circuits)
+            .override_dial_concurrency_factor(ONE_AT_A_TIME)
             .build();
+        let connection = options.connection_id();
         match self.swarm.dial(options) {
-            // Connected or on the way: its own event tells.
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Ok(()) => {
+                self.dials.insert(connection, peer);
+            }
             Err(error) => {
-                let reason = error.to_string();
+                let reason = events::dial_reason(&error);
                 self.ready.push_back(Input::DialFailed { peer, reason });
             }
         }
@@ -207,7 +235,7 @@ impl Net {
     }
 
     /// Ways to `peer` through our own relays, of which its `addresses` name at least the peer id.
-    fn circuits(&self, peer: PeerId, addresses: &[String]) -> Vec<Multiaddr> {
+    fn circuits(&self, peer: PeerId, addresses: &[String], way: Way) -> Vec<Multiaddr> {
         let named: Vec<PeerId> = addresses
             .iter()
             .filter_map(|text| discovery::relay_in(&text.parse().ok()?))
@@ -215,10 +243,12 @@ impl Net {
         let ours = self.relays.iter().filter_map(RelaySlot::connected_address);
         ours.filter(|(relay, _)| named.contains(relay))
             .map(|(_, address)| {
-                address
-                    .clone()
-                    .with(Protocol::P2pCircuit)
-                    .with(Protocol::P2p(peer))
+                let circuit = address.clone().with(Protocol::P2pCircuit);
+                let carrier = match way {
+                    Way::Direct => circuit.with(Protocol::WebRTC),
+                    Way::Relayed => circuit,
+                };
+                carrier.with(Protocol::P2p(peer))
             })
             .collect()
     }
@@ -269,6 +299,12 @@ impl Net {
                 };
                 if let Some(stream) = self.streams.accept(stream) {
                     let kind = *kind;
+                    // Who opens a stream on a relayed connection means to use it.
+                    if let Some(change) = self.links.want_relayed(peer) {
+                        self.ready
+                            .push_back(Input::StreamAccepted { stream, peer, kind });
+                        return Some(events::changed(peer, change));
+                    }
                     return Some(Input::StreamAccepted { stream, peer, kind });
                 }
                 tracing::warn!(peer = %peer.fmt_short(), "refused a stream: too many are open");

@@ -1,5 +1,6 @@
 //! From what the person calls a relay to addresses that a tab can dial.
 
+use super::ice::IceServer;
 use crate::http;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -15,6 +16,8 @@ pub(super) struct Endpoint {
     pub(super) peer: PeerId,
     /// best first, each ending in `/p2p/<peer>`
     pub(super) addresses: Vec<Multiaddr>,
+    /// that it advises
+    pub(super) ice_servers: Vec<IceServer>,
 }
 
 /// What `GET /api/relay` says, as far as a tab needs it.
@@ -23,6 +26,8 @@ pub(super) struct Endpoint {
 struct Description {
     peer_id: String,
     addrs: Vec<String>,
+    #[serde(default)]
+    ice_servers: Vec<IceServer>,
 }
 
 /// The way a relay is reached, from the best to the worst for a page that came over HTTP.
@@ -59,7 +64,12 @@ pub(super) async fn resolve(text: &str) -> Result<Endpoint, String> {
     if addresses.is_empty() {
         return Err(format!("{url} lists no address that this page may dial"));
     }
-    Ok(Endpoint { peer, addresses })
+    let ice_servers = description.ice_servers.into_iter();
+    Ok(Endpoint {
+        peer,
+        addresses,
+        ice_servers: ice_servers.filter(|it| it.wrong().is_none()).collect(),
+    })
 }
 
 fn from_multiaddr(text: &str) -> Result<Endpoint, String> {
@@ -75,6 +85,7 @@ fn from_multiaddr(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint {
         peer,
         addresses: vec![address],
+        ice_servers: Vec::new(),
     })
 }
 

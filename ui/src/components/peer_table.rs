@@ -1,6 +1,6 @@
 //! The peers: sortable, filterable, and a hint where there are none.
 
-use thrum_protocol::view::PeerView;
+use thrum_protocol::view::{Path, PeerView};
 use thrum_ui::peers::{COLUMNS, Column, FILTER_FROM, Sort, doing, matches, offers, sorted, speed};
 use thrum_ui::{format, words};
 use web_sys::HtmlInputElement;
@@ -121,6 +121,12 @@ fn row(peer: &PeerView) -> Html {
             <td>
                 <span class={classes!("tag", words::path(peer.path))}>{ words::path(peer.path) }</span>
                 <span class="quiet small transport">{ &peer.transport }</span>
+                if let Some(error) = peer.direct_error.as_ref().filter(|_| peer.path == Path::Relayed) {
+                    <details class="small" data-testid="direct-error">
+                        <summary>{ "Why not directly?" }</summary>
+                        { error }
+                    </details>
+                }
             </td>
             { number(peer.rtt_millis.map(format::count)) }
             <td class="offers">
