@@ -14,6 +14,7 @@ pub mod signed;
 pub mod task;
 pub mod time;
 pub mod truncation;
+pub mod turn;
 pub mod view;
 
 /// The key a peer signs with: the only type of the curve that the machines hold.
@@ -30,3 +31,7 @@ pub const ADVERT_STREAM: &str = "/thrum/advert/1";
 
 /// libp2p stream protocol that carries one attempt at one task.
 pub const TASK_STREAM: &str = "/thrum/task/1";
+
+/// libp2p stream protocol on which a relay, asked by opening it, writes one
+/// [`turn::TurnCredentials`] and closes. A relay without TURN does not speak it.
+pub const TURN_CREDENTIALS_STREAM: &str = "/thrum/turn-credentials/1";

@@ -85,3 +85,9 @@ pub const HEARTBEAT_PERIOD: Millis = Millis(2_000);
 
 /// the largest integer that JSON readers keep exactly (RFC 8259 §6: 2^53 - 1).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// bytes; a relay's TURN credentials. Real ones take about 250.
+pub const MAX_TURN_CREDENTIALS_BYTES: usize = 2 * 1024;
+
+/// count; URLs of one TURN server. Browsers warn when they have five servers.
+pub const MAX_TURN_URLS: usize = 4;

@@ -65,7 +65,7 @@ impl Tally {
     }
 }
 
-fn block_of(ip: IpAddr) -> IpAddr {
+pub(crate) fn block_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => {

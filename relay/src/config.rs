@@ -4,9 +4,11 @@
 //!
 //! The first that speaks is used; lists are replaced, never joined.
 
-use std::net::SocketAddr;
+mod ice_server;
+mod nat;
+
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{Args, Parser, ValueEnum};
 use libp2p::Multiaddr;
@@ -15,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::small_file;
+
+pub use ice_server::IceServer;
+pub use nat::PortRange;
 
 /// The name of the identity's file in the state directory.
 const KEY_FILE: &str = "thrum-relay.key";
@@ -79,6 +84,36 @@ pub struct Settings {
     )]
     pub ice_servers: Option<Vec<IceServer>>,
 
+    /// Answers STUN here, and TURN where --turn is on (UDP; port 0: any), separated by commas: two
+    /// ports let peers tell what kind of NAT they are behind
+    /// [default: 127.0.0.1:3478,127.0.0.1:3479].
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "THRUM_STUN",
+        value_delimiter = ','
+    )]
+    pub stun: Option<Vec<SocketAddr>>,
+
+    /// Says that STUN and TURN are reached at this address, where it is not the one listened on
+    /// [default: the first of --announce, else that of --stun].
+    #[arg(long, value_name = "IP", env = "THRUM_PUBLIC_IP")]
+    pub public_ip: Option<IpAddr>,
+
+    /// Relays packets by TURN for peers that cannot meet otherwise, with credentials that only
+    /// connected peers get [default: true where --stun is on this machine only].
+    #[arg(long, value_name = "BOOL", env = "THRUM_TURN")]
+    pub turn: Option<bool>,
+
+    /// Takes the ports of TURN from this range [default: 49160-49415].
+    #[arg(long, value_name = "FIRST-LAST", env = "THRUM_TURN_PORTS")]
+    pub turn_ports: Option<PortRange>,
+
+    /// Lets TURN send to loopback, private and link-local addresses, which opens the relay's own
+    /// network to its peers [default: true where --stun is on this machine only].
+    #[arg(long, value_name = "BOOL", env = "THRUM_TURN_ALLOW_PRIVATE")]
+    pub turn_allow_private: Option<bool>,
+
     /// Serves the built page from this directory, and /embed/ from its `embed` [default: dist].
     #[arg(long, value_name = "DIR", env = "THRUM_PAGE")]
     pub page: Option<PathBuf>,
@@ -128,33 +163,6 @@ pub enum LogFormat {
     Text,
 }
 
-/// A STUN or TURN server that peers are advised to use; the JSON of a browser's `RTCIceServer`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:`, `stuns:`, `turn:` or `turns:` URLs of the same server.
-    pub urls: Vec<String>,
-    /// The TURN user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// The TURN password; everyone who asks the relay sees it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
-}
-
-impl FromStr for IceServer {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        check_ice_url(url)?;
-        Ok(Self {
-            urls: vec![url.to_owned()],
-            username: None,
-            credential: None,
-        })
-    }
-}
-
 /// The effective settings. Any value is valid that its type allows, except where noted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Config {
@@ -166,6 +174,17 @@ pub struct Config {
     pub webrtc: SocketAddr,
     /// What is announced instead of the addresses listened on; empty: those.
     pub announce: Vec<Multiaddr>,
+    /// Where STUN is answered; empty: nowhere.
+    pub stun: Vec<SocketAddr>,
+    /// Where STUN and TURN are reached from outside, where it is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_ip: Option<IpAddr>,
+    /// Whether TURN is offered; only with STUN.
+    pub turn: bool,
+    /// The ports of TURN.
+    pub turn_ports: PortRange,
+    /// Whether TURN sends into the relay's own network.
+    pub turn_allow_private: bool,
     /// The directory of the built page.
     pub page: PathBuf,
     /// The directory of the models and their `index.json`.
@@ -192,6 +211,11 @@ impl Default for Config {
             ws: loopback(8081),
             webrtc: loopback(8082),
             announce: Vec::new(),
+            stun: vec![loopback(3478), loopback(3479)],
+            public_ip: None,
+            turn: true,
+            turn_ports: PortRange::new(49_160, 49_415).expect("the range is not empty"),
+            turn_allow_private: true,
             page: PathBuf::from("dist"),
             models: PathBuf::from("models"),
             key: default_state().join(KEY_FILE),
@@ -248,11 +272,24 @@ impl CommandLine {
             .map_or(Ok(Settings::default()), read_file)?;
         let flags = self.settings;
         let default = Config::default();
+        let stun = flags.stun.or(file.stun).unwrap_or(default.stun);
+        let is_local = nat::is_local(&stun);
         let config = Config {
             http: flags.http.or(file.http).unwrap_or(default.http),
             ws: flags.ws.or(file.ws).unwrap_or(default.ws),
             webrtc: flags.webrtc.or(file.webrtc).unwrap_or(default.webrtc),
             announce: flags.announce.or(file.announce).unwrap_or(default.announce),
+            stun,
+            public_ip: flags.public_ip.or(file.public_ip),
+            turn: flags.turn.or(file.turn).unwrap_or(is_local),
+            turn_ports: flags
+                .turn_ports
+                .or(file.turn_ports)
+                .unwrap_or(default.turn_ports),
+            turn_allow_private: flags
+                .turn_allow_private
+                .or(file.turn_allow_private)
+                .unwrap_or(is_local),
             page: flags.page.or(file.page).unwrap_or(default.page),
             models: flags.models.or(file.models).unwrap_or(default.models),
             key: flags.key.or(file.key).unwrap_or_else(|| {
@@ -303,9 +340,10 @@ impl Config {
         for address in &self.announce {
             check_announced(address).map_err(|reason| bad("announce", address, reason))?;
         }
+        self.check_nat()?;
         for server in &self.ice_servers {
             for url in &server.urls {
-                check_ice_url(url).map_err(|reason| bad("ice_servers", url, reason))?;
+                ice_server::check_url(url).map_err(|reason| bad("ice_servers", url, reason))?;
             }
         }
         tracing_subscriber::EnvFilter::try_new(&self.log)
@@ -358,18 +396,6 @@ fn check_announced(address: &Multiaddr) -> Result<(), &'static str> {
         (true, false, _) => Err("it must hold /ws, /wss or /webrtc-direct"),
         (true, true, true) => Err("the relay adds its own /p2p/<peer id>"),
         (true, true, false) => Ok(()),
-    }
-}
-
-fn check_ice_url(url: &str) -> Result<(), String> {
-    let host = url.split_once(':').and_then(|(scheme, host)| {
-        ["stun", "stuns", "turn", "turns"]
-            .contains(&scheme)
-            .then_some(host)
-    });
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(()),
-        Some(_) | None => Err("an ICE server looks like stun:host:port or turn:host:port".into()),
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod connections;
 mod content_policy;
+pub(crate) mod ice;
 mod models;
 mod page;
 
@@ -21,9 +22,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ETAG, HOST, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -44,6 +45,7 @@ pub(crate) struct Site {
     pub(crate) peer_id: PeerId,
     pub(crate) announce: Vec<Multiaddr>,
     pub(crate) listening: watch::Receiver<Listening>,
+    pub(crate) stun: ice::StunPlace,
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) page: PathBuf,
     pub(crate) models: PathBuf,
@@ -167,11 +169,13 @@ pub(crate) fn sentence(status: StatusCode, text: impl std::fmt::Display) -> Resp
     (status, headers, format!("{text}\n")).into_response()
 }
 
-async fn relay_facts(State(site): State<Arc<Site>>) -> Response {
+async fn relay_facts(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let own = site.stun.advice(host);
     let facts = RelayFacts {
         peer_id: site.peer_id.to_string(),
         addrs: site.addresses().iter().map(Multiaddr::to_string).collect(),
-        ice_servers: site.ice_servers.clone(),
+        ice_servers: own.into_iter().chain(site.ice_servers.clone()).collect(),
         protocol: crate::PROTOCOL,
         version: crate::VERSION,
         commit: crate::COMMIT,

@@ -10,6 +10,9 @@ pub mod limits;
 mod metrics;
 mod network;
 mod small_file;
+mod stun;
+mod turn;
+mod udp;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,11 +25,16 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::http::Site;
+use crate::http::ice::StunPlace;
 use crate::metrics::HttpMetrics;
 use crate::network::Network;
+use crate::network::credentials::Desk;
+use crate::turn::secret::Secret;
+use crate::udp::Udp;
 
 pub use crate::identity::IdentityError;
 pub use crate::network::NetworkError;
+pub use crate::udp::StunError;
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -55,6 +63,9 @@ pub enum BindError {
     /// The libp2p side cannot listen.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// STUN cannot listen.
+    #[error(transparent)]
+    Stun(#[from] StunError),
     /// The HTTP port is taken, or the address is not this machine's.
     #[error(
         "cannot serve HTTP on {address}: {source}; choose another with --http <address:port>, \
@@ -79,13 +90,14 @@ pub struct RunError {
 /// A relay that listens, and serves once [`Relay::run`] is called.
 pub struct Relay {
     network: Network,
+    udp: Udp,
     http: TcpListener,
     http_addr: SocketAddr,
     site: Arc<Site>,
 }
 
 impl Relay {
-    /// Takes the three ports of `config`, with the identity of its key file.
+    /// Takes the ports of `config`, with the identity of its key file.
     ///
     /// # Errors
     /// When a port is taken, naming it and the flag that changes it; when a secret does not hold.
@@ -101,11 +113,18 @@ impl Relay {
         let mut registry = metrics::new_registry();
         let http_metrics = HttpMetrics::default();
         metrics::register_http(&mut registry, &http_metrics);
-        let network = Network::bind(&config, identity, &mut registry).await?;
+        let secret = Secret::new(rand::random());
+        let udp = Udp::bind(&config, secret.clone(), &mut registry).await?;
+        let stun = StunPlace::new(&config, &udp.addresses());
+        let desk = config
+            .turn
+            .then(|| Desk::new(secret, stun.turn_urls(), &mut registry));
+        let network = Network::bind(&config, identity, desk, &mut registry).await?;
         let site = Arc::new(Site {
             peer_id: network.peer_id(),
             announce: network.announce().to_vec(),
             listening: network.listening(),
+            stun,
             ice_servers: config.ice_servers,
             page: config.page,
             models: config.models,
@@ -114,6 +133,7 @@ impl Relay {
         });
         Ok(Self {
             network,
+            udp,
             http,
             http_addr,
             site,
@@ -132,6 +152,13 @@ impl Relay {
         self.http_addr
     }
 
+    /// Where STUN is answered, and TURN where it is offered; the real ports also where 0 was asked
+    /// for.
+    #[must_use]
+    pub fn stun_addrs(&self) -> Vec<SocketAddr> {
+        self.udp.addresses()
+    }
+
     /// What peers dial, each with `/p2p/<peer id>`, as in `/api/relay`.
     #[must_use]
     pub fn addrs(&self) -> Vec<Multiaddr> {
@@ -146,12 +173,14 @@ impl Relay {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
         let (stop, stopping) = watch::channel(false);
         let mut network = tokio::spawn(self.network.run(stopping.clone()));
+        let mut udp = tokio::spawn(self.udp.run(stopping.clone()));
         let router = http::router(self.site);
         let mut http = tokio::spawn(http::connections::serve(self.http, router, stopping));
 
         tokio::select! {
             () = shutdown => {}
             ended = &mut network => return Err(RunError { side: "libp2p", reason: ended.err() }),
+            ended = &mut udp => return Err(RunError { side: "STUN", reason: ended.err() }),
             ended = &mut http => return Err(RunError { side: "HTTP", reason: ended.err() }),
         }
         tracing::info!("stopping");

@@ -109,6 +109,85 @@ pub const MAX_MODEL_INDEX_BYTES: u64 = 1024 * 1024;
 /// Bytes; the largest key, certificate or configuration file; real ones are below 4 KiB.
 pub const MAX_SMALL_FILE_BYTES: u64 = 256 * 1024;
 
+/// bytes; the largest datagram at the STUN sockets and the relayed ports. Nothing that a browser
+/// sends by UDP is larger than an Ethernet frame.
+pub const MAX_DATAGRAM_BYTES: usize = 2048;
+
+/// STUN and TURN requests of one address without an allocation, and of one allocation: a tab asks
+/// some ten times to open a link, and an office of tabs shares an address.
+pub const REQUESTS_PER_ADDRESS: Rate = Rate {
+    per_sec: 20,
+    burst: 60,
+};
+
+/// count; addresses whose requests are counted apart, 16 B each. More share a bucket by chance.
+pub const REQUEST_BUCKETS: usize = 16 * 1024;
+
+/// Datagrams read from the sockets and not yet handled, of clients and of peers each.
+pub const MAX_WAITING_DATAGRAMS: usize = 256;
+
+/// How long TURN credentials open allocations: asked for when a link needs them, used at once.
+pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// Requests for TURN credentials answered at once; each is one small write.
+pub const MAX_CREDENTIAL_STREAMS: usize = 64;
+
+/// How long the answer to a request for TURN credentials may take to be written.
+pub const CREDENTIAL_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a TURN nonce is good; a browser gets a fresh one by being told that its is stale.
+pub const NONCE_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// TURN allocations in all; each holds a socket.
+pub const MAX_ALLOCATIONS: usize = 256;
+
+/// TURN allocations of one peer: two links, each over IPv4 and IPv6.
+pub const MAX_ALLOCATIONS_PER_PEER: usize = 4;
+
+/// TURN allocations of one IPv4 address or IPv6 /64; a school or an office shares one.
+pub const MAX_ALLOCATIONS_PER_IP: u32 = 16;
+
+/// The longest time until an allocation has to be refreshed, which is what browsers ask for.
+pub const ALLOCATION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// How old an allocation grows however often it is refreshed; a link that still needs one asks
+/// for credentials again.
+pub const MAX_ALLOCATION_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// How long a peer's address stays permitted (RFC 8656 §9).
+pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(5 * 60);
+
+/// How long a channel stays bound (RFC 8656 §12).
+pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// Addresses that one allocation permits at once; a peer has some ten candidates.
+pub const MAX_PERMISSIONS: usize = 64;
+
+/// Channels that one allocation binds at once; one for each candidate of a peer.
+pub const MAX_CHANNELS: usize = 64;
+
+/// Bytes a second that TURN carries for one peer, both ways together: 1 Mbit/s, enough to talk
+/// and too little to move models through somebody else's server.
+pub const TURN_RATE: Rate = Rate {
+    per_sec: 125_000,
+    burst: 250_000,
+};
+
+/// Bytes an hour that TURN carries for one peer, both ways together.
+pub const TURN_BYTES_PER_HOUR: u64 = 200 * 1024 * 1024;
+
+/// Peers whose use of TURN is remembered, some 200 B each.
+pub const MAX_TURN_PEERS: usize = 4096;
+
+/// How fast something may come, and how much of it at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// What is gained in a second; at least one.
+    pub per_sec: u64,
+    /// What is there after a rest.
+    pub burst: u64,
+}
+
 const fn non_zero(value: u32) -> NonZeroU32 {
     match NonZeroU32::new(value) {
         Some(value) => value,
@@ -119,4 +198,7 @@ const fn non_zero(value: u32) -> NonZeroU32 {
 const _: () = assert!(MAX_CIRCUITS_PER_PEER <= MAX_CIRCUITS);
 const _: () = assert!(MAX_RESERVATIONS_PER_PEER <= MAX_RESERVATIONS);
 const _: () = assert!(DEFAULT_MAX_CONNECTIONS_PER_IP <= DEFAULT_MAX_CONNECTIONS);
+const _: () = assert!(MAX_ALLOCATIONS_PER_PEER <= MAX_ALLOCATIONS);
+const _: () = assert!(MAX_ALLOCATIONS < MAX_TURN_PEERS);
+const _: () = assert!(ALLOCATION_LIFETIME.as_secs() <= MAX_ALLOCATION_AGE.as_secs());
 const _: () = assert!(MIN_REGISTRATION_SECS < MAX_REGISTRATION_SECS);

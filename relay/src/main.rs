@@ -56,6 +56,9 @@ fn greeting(relay: &Relay, key: &str) -> Result<String, std::fmt::Error> {
     for address in relay.addrs() {
         writeln!(text, "  address  {address}")?;
     }
+    for address in relay.stun_addrs() {
+        writeln!(text, "  stun     {address}")?;
+    }
     writeln!(text, "  key      {key}")?;
     writeln!(text, "Ctrl-C stops it.")?;
     Ok(text)

@@ -1,5 +1,7 @@
 //! Owns the numbers that `/metrics` shows, and the small memory needed to count them rightly.
 
+pub(crate) mod turn;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::swarm::ConnectionId;

@@ -2,6 +2,7 @@
 //!
 //! The relay never dials: peers come to it, reserve, register, and meet through circuits.
 
+pub(crate) mod credentials;
 mod swarm;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::limits;
 use crate::metrics::NetworkMetrics;
+use crate::network::credentials::Desk;
 use crate::network::swarm::{Behaviour, BehaviourEvent};
 
 /// Which addresses the two listeners hold at this moment; none: that listener is down.
@@ -72,6 +74,8 @@ pub(crate) struct Network {
     listening: watch::Sender<Listening>,
     metrics: NetworkMetrics,
     registrations: BTreeMap<PeerId, RegistrationWindow>,
+    /// Hands out TURN credentials; `None`: there is no TURN.
+    desk: Option<Desk>,
 }
 
 /// How often a connected peer registered since the window began.
@@ -85,6 +89,7 @@ impl Network {
     pub(crate) async fn bind(
         config: &Config,
         identity: Identity,
+        desk: Option<Desk>,
         registry: &mut Registry,
     ) -> Result<Self, NetworkError> {
         let certificate_hash =
@@ -131,6 +136,7 @@ impl Network {
             listening: watch::Sender::new(Listening::default()),
             metrics,
             registrations: BTreeMap::new(),
+            desk,
         };
         network.await_addresses().await?;
         Ok(network)
@@ -150,10 +156,13 @@ impl Network {
 
     /// Serves peers until `stop` says so, then closes every listener and connection.
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
+        let control = self.swarm.behaviour().stream.new_control();
+        let mut desk = pin!(credentials::serve(self.desk.take(), control));
         let mut stopped = pin!(crate::stopped(stop));
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
+                () = &mut desk => {}
                 () = &mut stopped => break,
             }
         }
@@ -286,6 +295,7 @@ impl Network {
                 }
             }
             BehaviourEvent::Identify(event) => tracing::trace!(?event, "identify"),
+            BehaviourEvent::Stream(()) => {}
             BehaviourEvent::AddressCap(never) | BehaviourEvent::ConnectionLimits(never) => {
                 match never {}
             }

@@ -23,6 +23,7 @@ export async function startRelay({ state, http = 0, ws = 0, webrtc = 0, extra = 
   const directory = state ?? mkdtempSync(path.join(os.tmpdir(), "thrum-relay-"));
   const child = spawn(binary, [
     "--http", `127.0.0.1:${http}`, "--ws", `127.0.0.1:${ws}`, "--webrtc", `127.0.0.1:${webrtc}`,
+    "--stun", "127.0.0.1:0,127.0.0.1:0",
     "--state", directory, "--page", path.join(root, "dist"), "--models", path.join(root, "models"),
     ...extra,
   ], { stdio: ["ignore", "pipe", "pipe"] });

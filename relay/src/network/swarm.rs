@@ -25,6 +25,7 @@ pub(super) struct Behaviour {
     pub(super) rendezvous: rendezvous::server::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
+    pub(super) stream: libp2p_stream::Behaviour,
 }
 
 pub(super) fn build(
@@ -85,6 +86,7 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Behaviour {
         rendezvous: rendezvous::server::Behaviour::new(rendezvous),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new()),
+        stream: libp2p_stream::Behaviour::new(),
     }
 }
 

@@ -20,6 +20,8 @@ async fn start(site: &Path, more: &[&str]) -> (Child, Vec<String>) {
             "127.0.0.1:0",
             "--webrtc",
             "127.0.0.1:0",
+            "--stun",
+            "127.0.0.1:0",
         ])
         .args(["--key", "state/key", "--page", "dist", "--models", "models"])
         .args(more)

@@ -149,12 +149,14 @@ async fn relay_facts_hold_what_the_contract_names() {
     assert_eq!(reply.header("content-type"), "application/json");
     let facts: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     let addrs: Vec<_> = relay.addrs.iter().map(ToString::to_string).collect();
+    let stun: Vec<_> = relay.stun.iter().map(|at| format!("stun:{at}")).collect();
     assert_eq!(
         facts,
         serde_json::json!({
             "peerId": relay.peer_id.to_string(),
             "addrs": addrs,
             "iceServers": [
+                {"urls": stun},
                 {"urls": ["turn:turn.example:3478"], "username": "u", "credential": "c"}
             ],
             "protocol": "thrum/1",

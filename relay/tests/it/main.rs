@@ -15,3 +15,4 @@ mod http;
 mod peers;
 mod rig;
 mod settings;
+mod turn;

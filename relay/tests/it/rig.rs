@@ -26,6 +26,7 @@ pub(crate) struct Running {
     pub(crate) peer_id: PeerId,
     pub(crate) addrs: Vec<Multiaddr>,
     pub(crate) http: SocketAddr,
+    pub(crate) stun: Vec<SocketAddr>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -33,6 +34,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: Config) -> Running {
     let relay = Relay::bind(config).await.unwrap();
     let (peer_id, addrs, http) = (relay.peer_id(), relay.addrs(), relay.http_addr());
+    let stun = relay.stun_addrs();
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(relay.run(async move {
         stopped.await.ok(); // A dropped sender stops as well.
@@ -41,6 +43,7 @@ pub(crate) async fn start(config: Config) -> Running {
         peer_id,
         addrs,
         http,
+        stun,
         stop,
         running,
     }
@@ -118,6 +121,7 @@ pub(crate) fn config_in(root: &Path) -> Config {
         http: any,
         ws: any,
         webrtc: any,
+        stun: vec![any, any],
         page: root.join("dist"),
         models: root.join("models"),
         key: root.join("state/thrum-relay.key"),
@@ -161,7 +165,7 @@ pub(crate) async fn fetch(
 }
 
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

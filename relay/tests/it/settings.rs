@@ -76,6 +76,14 @@ fn what_it_prints_it_reads_back() {
         "/dns4/relay.example/tcp/443/wss,/ip4/192.0.2.1/udp/8082/webrtc-direct",
         "--ice-servers",
         "stun:stun.example:3478",
+        "--stun",
+        "0.0.0.0:3478",
+        "--public-ip",
+        "192.0.2.1",
+        "--turn",
+        "true",
+        "--turn-ports",
+        "50000-50001",
         "--key",
         "/var/lib/thrum/key",
         "--max-connections-per-ip",
@@ -88,6 +96,38 @@ fn what_it_prints_it_reads_back() {
     assert_eq!(printed(&["--config", &file], &[]), first);
     assert_eq!(first["announce"].as_array().unwrap().len(), 2);
     assert_eq!(first["max_connections_per_ip"].as_integer(), Some(7));
+}
+
+/// TURN costs traffic and reaches into networks: whoever opens a relay to others says so.
+#[test]
+fn turn_is_on_for_this_machine_and_asked_for_elsewhere() {
+    let flags = |arguments: &[&str]| {
+        let printed = printed(arguments, &[]);
+        ["turn", "turn_allow_private"].map(|name| printed[name].as_bool().unwrap())
+    };
+    assert_eq!(flags(&[]), [true, true]);
+    assert_eq!(flags(&["--stun", "127.0.0.2:1"]), [true, true]);
+    assert_eq!(flags(&["--stun", "0.0.0.0:3478"]), [false, false]);
+    let opened = ["--stun", "192.168.0.1:3478", "--turn", "true"];
+    assert_eq!(flags(&opened), [true, false]);
+    let directory = tempfile::tempdir().unwrap();
+    let without = file(directory.path(), "stun = []\n");
+    assert_eq!(flags(&["--config", &without]), [false, false]);
+}
+
+#[test]
+fn the_public_example_holds_and_offers_no_turn() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/relay/public.toml");
+    let printed = printed(&["--config", example], &[]);
+    assert_eq!(printed["turn"].as_bool(), Some(false));
+    assert_eq!(printed["turn_allow_private"].as_bool(), Some(false));
+    assert_eq!(printed["stun"].as_array().unwrap().len(), 2);
+    let opened = ["--config", example, "--turn", "true"];
+    assert!(
+        relay(&[&opened[..], &["--print-config"]].concat(), &[])
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -167,6 +207,21 @@ fn bad_settings_are_named_with_what_is_wrong() {
         &["--ice-servers", "http://x"],
         &[],
         &["--ice-servers", "stun:host:port"],
+    );
+    check(
+        &["--turn-ports", "9-1"],
+        &[],
+        &["--turn-ports", "49160-49415"],
+    );
+    check(
+        &["--stun", "0.0.0.0:3478", "--turn", "true"],
+        &[],
+        &["turn", "public_ip"],
+    );
+    check(
+        &["--public-ip", "2001:db8::1"],
+        &[],
+        &["public_ip", "2001:db8::1"],
     );
     check(&["--log", "a=b=c"], &[], &["log", "a=b=c"]);
     let file = file(directory.path(), "max_connections_per_ip = 0");
