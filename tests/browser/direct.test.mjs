@@ -53,6 +53,26 @@ test("two tabs find a direct way, and it outlives every relay", async () => {
   }
 });
 
+test("of two relays one dies: newcomers are found through the other", async () => {
+  const relays = [await startRelay(), await startRelay()];
+  const both = { relays: relays.map(({ origin }) => origin) };
+  try {
+    const provider = await openNode(browser, relays[1], both);
+    await provider.page.evaluate(() => window.node.donate());
+    await until("the provider has a place at both", () =>
+      provider.page.evaluate(() => window.node.status().state === "ready"));
+    await relays[0].stop("SIGKILL");
+    const asker = await openNode(browser, relays[1], both);
+    await seesProvider(asker.page, provider.peerId);
+    const answer = await complete(asker.page, answers.greedy[0]);
+    assert.equal(answer.thrum.path, "direct");
+    assert.equal(answer.choices[0].text, answers.greedy[0].text);
+    await Promise.all([provider.context.close(), asker.context.close()]);
+  } finally {
+    await Promise.all(relays.map((relay) => relay.remove()));
+  }
+});
+
 test("a tab that is killed is missed", async () => {
   const relay = await startRelay();
   try {
