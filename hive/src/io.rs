@@ -6,7 +6,7 @@ use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
 use thrum_protocol::truncation::Discarded;
-use thrum_protocol::view::{Command, Event, Path, Threads};
+use thrum_protocol::view::{Command, Event, LinkView, Path, Threads};
 
 /// A relay as the edge knows it: its place in the list the machine was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +99,13 @@ pub enum Input {
         peer: NodeId,
         /// how long it took
         rtt: Millis,
+    },
+    /// the browser measured a direct connection
+    LinkMeasured {
+        /// to whom
+        peer: NodeId,
+        /// what it found
+        link: LinkView,
     },
     /// the browser went on- or offline
     Online(bool),

@@ -167,6 +167,7 @@ impl Hive {
             }
             Input::Disconnected { peer } => self.disconnected(peer),
             Input::DialFailed { peer, reason } => self.roster.dial_failed(env, peer, reason),
+            Input::LinkMeasured { peer, link } => self.roster.measured(env, peer, link),
             Input::RoundTrip { peer, rtt } => self.roster.round_trip(env, peer, rtt),
             Input::Online(online) => {
                 self.uplink.set_online(env, online);

@@ -20,7 +20,7 @@ use thrum_protocol::advert::Advert;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::limits::ADVERT_TTL;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{Event, LogLevel, Path};
+use thrum_protocol::view::{Event, LinkView, LogLevel, Path};
 
 /// Every peer we know.
 pub(crate) struct Roster {
@@ -48,6 +48,7 @@ pub(crate) struct Link {
     pub(crate) path: Path,
     pub(crate) transport: String,
     pub(crate) since: Millis,
+    pub(crate) measured: Option<LinkView>,
 }
 
 /// The last advert and when it came.
@@ -130,12 +131,14 @@ impl Roster {
         if let Some(link) = &mut known.link {
             link.path = path;
             link.transport = transport;
+            link.measured = None;
             return;
         }
         known.link = Some(Link {
             path,
             transport,
             since: now,
+            measured: None,
         });
         env.log(
             LogLevel::Info,
@@ -183,6 +186,14 @@ impl Roster {
     pub(crate) fn round_trip(&mut self, env: &mut Env, peer: NodeId, rtt: Millis) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.rtt = Some(rtt);
+            env.changed = true;
+        }
+    }
+
+    pub(crate) fn measured(&mut self, env: &mut Env, peer: NodeId, measured: LinkView) {
+        let link = self.peers.get_mut(&peer).and_then(|it| it.link.as_mut());
+        if let Some(link) = link.filter(|link| link.path == Path::Direct) {
+            link.measured = Some(measured);
             env.changed = true;
         }
     }

@@ -189,6 +189,7 @@ fn peer_view(hive: &Hive, id: NodeId, peer: &Peer, link: &Link) -> PeerView {
         reputation: peer.standing.view(),
         agent: advert.map(|advert| advert.agent.clone()),
         activity: activity.map(str::to_owned),
+        link: link.measured,
         direct_error: peer.ladder.failure().map(str::to_owned),
     }
 }

@@ -129,6 +129,32 @@ pub struct PeerView {
     pub activity: Option<String>,
     /// why it is not reached directly, where that was tried and failed
     pub direct_error: Option<String>,
+    /// a direct connection as the browser measures it
+    pub link: Option<LinkView>,
+}
+
+/// What the browser knows of a direct connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkView {
+    /// what lies between the two browsers
+    pub through: Through,
+    /// received since it stands
+    pub bytes_in: u64,
+    /// sent since it stands
+    pub bytes_out: u64,
+}
+
+/// What lies between two browsers that are connected directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Through {
+    /// nothing: both are reached at addresses of their own
+    Network,
+    /// at least one NAT
+    Nat,
+    /// a TURN server, which passes on what it cannot read
+    Turn,
 }
 
 /// How bytes get to a peer.

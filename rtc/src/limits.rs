@@ -82,3 +82,8 @@ pub const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 
 /// s; how long a dial that gave way waits for the connection that the peer makes.
 pub const SUPERSEDED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// s; how long a peer that the browser hears no more may stay silent before the connection ends. A
+/// browser says that it hears nothing after some 5 s, and that all is lost after a quarter of a
+/// minute more.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);

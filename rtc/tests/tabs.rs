@@ -25,7 +25,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Transport as _, noise, relay, ya
 use libp2p_stream::{Control, IncomingStreams};
 use thrum_rtc::address::{bare, is_webrtc};
 use thrum_rtc::behaviour::{Behaviour, Event};
-use thrum_rtc::browser::{self, Config};
+use thrum_rtc::browser::{self, CandidateKind, Config};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -55,6 +55,7 @@ type Command = Box<dyn FnOnce(&mut Swarm<Tab>)>;
 struct Node {
     peer: PeerId,
     control: Control,
+    links: browser::Control,
     incoming: Option<IncomingStreams>,
     commands: mpsc::UnboundedSender<Command>,
     events: mpsc::UnboundedReceiver<Seen>,
@@ -93,7 +94,7 @@ impl Node {
     async fn new(keypair: &Keypair, relay_address: &Multiaddr) -> Self {
         let peer = PeerId::from(keypair.public());
         let (circuits, relay) = relay::client::new(peer);
-        let (webrtc, rtc, _ice) = browser::new(peer, Config::default());
+        let (webrtc, rtc, links) = browser::new(peer, Config::default());
         let rest = circuits
             .or_transport(MemoryTransport::default())
             .upgrade(Version::V1Lazy)
@@ -124,6 +125,7 @@ impl Node {
         let mut node = Self {
             peer,
             control,
+            links,
             incoming: Some(incoming),
             commands,
             events,
@@ -315,7 +317,19 @@ async fn a_dial_becomes_a_direct_connection_and_the_relayed_one_goes() {
         let found = within(60, "the echo", echoed(stream, &sent)).await;
         assert!(found == sent, "{len} bytes");
     }
-    drop(b);
+    let (here, there) = join(a.links.stats(b.peer), b.links.stats(a.peer)).await;
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert!(here.local != CandidateKind::Relay && there.local != CandidateKind::Relay);
+    let carried = 17 << 20;
+    assert!(
+        here.bytes_out > carried && here.bytes_in > carried,
+        "{here:?}"
+    );
+    assert!(
+        there.bytes_out > carried && there.bytes_in > carried,
+        "{there:?}"
+    );
+    assert_eq!(a.links.stats(a.peer).await, None);
 }
 
 #[wasm_bindgen_test]

@@ -42,6 +42,11 @@ test("two tabs find a direct way, and it outlives every relay", async () => {
     assert.equal(before.thrum.path, "direct");
     assert.equal(before.choices[0].text, answers.greedy[0].text);
 
+    await until("the browser has measured the link", async () => {
+      const { link } = await peerOf(asker.page, provider.peerId);
+      return link && link.through !== "turn" && link.bytesIn > 0 && link.bytesOut > 0;
+    });
+
     await relay.stop("SIGKILL");
     const after = await complete(asker.page, answers.greedy[1]);
     assert.equal(after.thrum.path, "direct");

@@ -243,6 +243,7 @@ mod tests {
             agent: None,
             activity: None,
             direct_error: None,
+            link: None,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::format;
 use thrum_protocol::truncation::Discarded;
-use thrum_protocol::view::{AskErrorCode, DonationMode, LogLevel, Path, RelayState, State};
+use thrum_protocol::view::{
+    AskErrorCode, DonationMode, LinkView, LogLevel, Path, RelayState, State, Through,
+};
 
 /// The product in one sentence: headline of the page, with and without wasm.
 pub const SENTENCE: &str = "A hive of browser tabs that runs, teaches and shares language models.";
@@ -88,6 +90,18 @@ pub fn path(path: Path) -> &'static str {
         Path::Direct => "direct",
         Path::Relayed => "relayed",
     }
+}
+
+/// What lies between, and how much has gone each way.
+#[must_use]
+pub fn link(link: &LinkView) -> String {
+    let through = match link.through {
+        Through::Network => "same network",
+        Through::Nat => "through NAT",
+        Through::Turn => "through TURN",
+    };
+    let (bytes_in, bytes_out) = (format::bytes(link.bytes_in), format::bytes(link.bytes_out));
+    format!("{through}, {bytes_in} in, {bytes_out} out")
 }
 
 /// How far a relay's connection is.

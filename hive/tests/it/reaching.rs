@@ -8,7 +8,7 @@ use thrum_hive::limits::{
 };
 use thrum_protocol::id::NodeId;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{Path, RelayState, State};
+use thrum_protocol::view::{LinkView, Path, RelayState, State, Through};
 
 #[test]
 fn the_relay_is_dialled_at_once() {
@@ -189,8 +189,15 @@ fn a_relayed_peer_is_dialled_directly_again() {
     let outputs = bench.tell(Input::Online(true));
     assert_eq!(ways(&outputs), [Way::Direct]);
     bench.tell(connected(peer, Path::Direct, "webrtc"));
+    let link = LinkView {
+        through: Through::Nat,
+        bytes_in: 7,
+        bytes_out: 9,
+    };
+    bench.tell(Input::LinkMeasured { peer, link });
     let view = &bench.snapshot().peers[0];
     assert_eq!((view.path, &view.direct_error), (Path::Direct, &None));
+    assert_eq!(view.link, Some(link));
     assert_eq!(ways(&bench.pass(DIRECT_RETRY_MAX)), []);
 }
 

@@ -13,7 +13,7 @@ use libp2p::{
 };
 use std::time::Duration;
 use thrum_protocol::PROTOCOL;
-use thrum_rtc::browser::{Config, IceServers};
+use thrum_rtc::browser::{Config, Control};
 
 /// s; the machine decides when a connection is of no more use, not a timer of libp2p. A week: the
 /// browser's timers hold 24 days at most.
@@ -47,10 +47,10 @@ pub(super) struct Behaviour {
 }
 
 /// A swarm on the page's thread with nothing connected yet.
-pub(super) fn swarm(keypair: &Keypair, agent: String) -> (Swarm<Behaviour>, IceServers) {
+pub(super) fn swarm(keypair: &Keypair, agent: String) -> (Swarm<Behaviour>, Control) {
     let peer_id = PeerId::from(keypair.public());
     let (circuits, relay) = relay::client::new(peer_id);
-    let (tabs, rtc, ice_servers) = thrum_rtc::browser::new(peer_id, Config::default());
+    let (tabs, rtc, tab_links) = thrum_rtc::browser::new(peer_id, Config::default());
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_established(Some(MAX_CONNECTIONS))
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
@@ -77,7 +77,7 @@ pub(super) fn swarm(keypair: &Keypair, agent: String) -> (Swarm<Behaviour>, IceS
     swarm
         .listen_on(Multiaddr::empty().with(Protocol::WebRTC))
         .expect("the transport of tabs takes this address");
-    (swarm, ice_servers)
+    (swarm, tab_links)
 }
 
 /// Tabs first, then circuits: of the addresses with `/p2p-circuit` those with `/webrtc` are theirs,

@@ -2,6 +2,7 @@
 
 use super::behaviour::BehaviourEvent;
 use super::{Net, ONE_AT_A_TIME, Resolved, node_id};
+use futures::future::FutureExt as _;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::Protocol;
@@ -12,8 +13,9 @@ use thrum_hive::io::{Input, RelayIndex};
 use thrum_hive::links::Change;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::Path;
+use thrum_protocol::view::{LinkView, Path, Through};
 use thrum_rtc::address::is_webrtc;
+use thrum_rtc::browser::{CandidateKind, LinkStats};
 
 impl Net {
     pub(super) fn on_resolved(&mut self, resolved: Resolved) {
@@ -248,6 +250,16 @@ impl Net {
         }
     }
 
+    /// Asks the browser about a direct connection.
+    fn measure(&mut self, peer_id: PeerId, peer: NodeId) {
+        let stats = self.tab_links.stats(peer_id);
+        let measured = async move {
+            let link = view_of(&stats.await?);
+            Some(Input::LinkMeasured { peer, link })
+        };
+        self.measuring.push(measured.boxed_local());
+    }
+
     fn on_ping(&mut self, event: ping::Event) {
         if let Some(peer) = node_id(&event.peer)
             && self
@@ -262,6 +274,7 @@ impl Net {
                 if self.relay_of(&event.peer).is_none()
                     && let Some(peer) = node_id(&event.peer)
                 {
+                    self.measure(event.peer, peer);
                     let rtt = Millis(u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
                     self.ready.push_back(Input::RoundTrip { peer, rtt });
                 }
@@ -272,6 +285,19 @@ impl Net {
                 self.swarm.close_connection(event.connection);
             }
         }
+    }
+}
+
+fn view_of(stats: &LinkStats) -> LinkView {
+    let through = match stats.local.max(stats.remote) {
+        CandidateKind::Host => Through::Network,
+        CandidateKind::Reflexive => Through::Nat,
+        CandidateKind::Relay => Through::Turn,
+    };
+    LinkView {
+        through,
+        bytes_in: stats.bytes_in,
+        bytes_out: stats.bytes_out,
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use thrum_hive::io::RelayIndex;
 use thrum_protocol::limits::MAX_TEXT_BYTES;
-use thrum_rtc::browser::{Config, IceServers};
+use thrum_rtc::browser::{Config, Control};
 
 /// count; addresses of servers that a browser is given. It warns of more than four.
 const MAX_URLS: usize = 4;
@@ -57,15 +57,15 @@ impl IceServer {
 
 /// All of them, and where connections take them from.
 pub(super) struct Ice {
-    servers: IceServers,
+    links: Control,
     own: Vec<IceServer>,
     advised: BTreeMap<RelayIndex, Vec<IceServer>>,
 }
 
 impl Ice {
-    pub(super) fn new(servers: IceServers, own: Vec<IceServer>) -> Self {
+    pub(super) fn new(links: Control, own: Vec<IceServer>) -> Self {
         let ice = Self {
-            servers,
+            links,
             own,
             advised: BTreeMap::new(),
         };
@@ -95,7 +95,7 @@ impl Ice {
                 });
             }
         }
-        self.servers.set(Config {
+        self.links.set_config(Config {
             ice_servers: found,
             relay_only: false,
         });

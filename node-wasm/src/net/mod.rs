@@ -38,6 +38,7 @@ use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind, Way};
 use thrum_hive::links::Links;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::{ADVERT_STREAM, TASK_STREAM};
+use thrum_rtc::browser::Control;
 
 /// count; one address after the other, the best first.
 const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
@@ -51,6 +52,8 @@ pub(crate) struct Net {
     streams: Streams,
     accepting: [(StreamKind, IncomingStreams); 2],
     links: Links<ConnectionId>,
+    tab_links: Control,
+    measuring: FuturesUnordered<LocalBoxFuture<'static, Option<Input>>>,
     /// dials of peers that are under way
     dials: BTreeMap<ConnectionId, NodeId>,
     ice: Ice,
@@ -77,7 +80,7 @@ impl Net {
     ) -> Self {
         let keypair = Keypair::ed25519_from_bytes(&mut secret_key)
             .expect("any 32 bytes are an Ed25519 secret key");
-        let (swarm, ice_servers) = behaviour::swarm(&keypair, agent);
+        let (swarm, tab_links) = behaviour::swarm(&keypair, agent);
         let mut control = swarm.behaviour().streams.new_control();
         let accepting = [StreamKind::Advert, StreamKind::Task].map(|kind| {
             let incoming = control
@@ -93,8 +96,10 @@ impl Net {
             streams: Streams::new(),
             accepting,
             links: Links::default(),
+            tab_links: tab_links.clone(),
+            measuring: FuturesUnordered::new(),
             dials: BTreeMap::new(),
-            ice: Ice::new(ice_servers, options.ice_servers.clone()),
+            ice: Ice::new(tab_links, options.ice_servers.clone()),
             clock,
             ready: VecDeque::new(),
         }
@@ -269,6 +274,10 @@ impl Stream for Net {
             }
             if let Poll::Ready(Some(resolved)) = this.resolving.poll_next_unpin(context) {
                 this.on_resolved(resolved);
+                continue;
+            }
+            if let Poll::Ready(Some(measured)) = this.measuring.poll_next_unpin(context) {
+                this.ready.extend(measured);
                 continue;
             }
             if let Some(input) = this.poll_accepting(context) {

@@ -37,7 +37,7 @@ impl Connection {
         }
     }
 
-    fn shared(&self) -> &Rc<Shared> {
+    pub(super) fn shared(&self) -> &Rc<Shared> {
         self.inner.shared()
     }
 
@@ -60,6 +60,10 @@ impl Connection {
                 }
                 next = next.into_iter().chain(channel.next_timeout()).min();
             }
+            next = next
+                .into_iter()
+                .chain(self.shared().handle_silence(time))
+                .min();
             self.shared().sweep();
             let Some(next) = next else {
                 self.timer = None;

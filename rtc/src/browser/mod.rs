@@ -6,21 +6,24 @@ mod clock;
 mod connection;
 mod handshake;
 mod peer_connection;
+mod stats;
 mod substream;
 mod transport;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use libp2p::PeerId;
 use send_wrapper::SendWrapper;
 
 pub use connection::Connection;
+pub use stats::{CandidateKind, LinkStats};
 pub use substream::Substream;
 pub use transport::Transport;
 
 use crate::behaviour::{Behaviour, link};
+use peer_connection::Shared;
 
 /// A server that helps to find a way, as in `RTCIceServer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,31 +45,52 @@ pub struct Config {
     pub relay_only: bool,
 }
 
-/// What the next connections are made with: it can be changed at any time.
+/// What connections are made with, and what became of them.
 #[derive(Clone)]
-pub struct IceServers(SendWrapper<Rc<RefCell<Config>>>);
+pub struct Control(SendWrapper<Rc<Controlled>>);
 
-impl IceServers {
+#[derive(Default)]
+struct Controlled {
+    config: RefCell<Config>,
+    connections: RefCell<Vec<(PeerId, Weak<Shared>)>>,
+}
+
+impl Control {
     /// What the next connection is made with.
-    pub fn get(&self) -> Config {
-        self.0.borrow().clone()
+    pub fn config(&self) -> Config {
+        self.0.config.borrow().clone()
     }
 
     /// Changes what the next connections are made with.
-    pub fn set(&self, config: Config) {
-        *self.0.borrow_mut() = config;
+    pub fn set_config(&self, config: Config) {
+        *self.0.config.borrow_mut() = config;
+    }
+
+    /// What the browser measures of the newest connection to a peer; none where none stands.
+    pub fn stats(&self, peer: PeerId) -> impl Future<Output = Option<LinkStats>> + use<> {
+        let connections = self.0.connections.borrow();
+        let mut newest = connections.iter().rev().filter(|(of, _)| *of == peer);
+        let shared = newest.find_map(|(_, shared)| shared.upgrade());
+        async move { stats::stats(shared?.inner()).await }
+    }
+
+    fn connected(&self, peer: PeerId, shared: &Rc<Shared>) {
+        let mut connections = self.0.connections.borrow_mut();
+        connections.retain(|(_, shared)| shared.strong_count() > 0);
+        connections.push((peer, Rc::downgrade(shared)));
     }
 }
 
-impl fmt::Debug for IceServers {
+impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("IceServers").field(&self.get()).finish()
+        f.debug_tuple("Control").field(&self.config()).finish()
     }
 }
 
 /// A transport and the behaviour that it needs in the same swarm.
-pub fn new(local: PeerId, config: Config) -> (Transport, Behaviour, IceServers) {
+pub fn new(local: PeerId, config: Config) -> (Transport, Behaviour, Control) {
     let (behaviour, link) = link(local);
-    let ice = IceServers(SendWrapper::new(Rc::new(RefCell::new(config))));
-    (Transport::new(link, ice.clone()), behaviour, ice)
+    let control = Control(SendWrapper::new(Rc::default()));
+    control.set_config(config);
+    (Transport::new(link, control.clone()), behaviour, control)
 }

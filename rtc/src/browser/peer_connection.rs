@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -18,7 +19,8 @@ use web_sys::{
 use super::Config;
 use super::bindings::{create_channel, words};
 use super::channel::Channel;
-use crate::limits::{MAX_CANDIDATES, MAX_CHANNELS, MAX_WAITING_CHANNELS};
+use super::clock::now;
+use crate::limits::{MAX_CANDIDATES, MAX_CHANNELS, MAX_WAITING_CHANNELS, SILENCE_TIMEOUT};
 use crate::signal::INIT_LABEL;
 
 /// A connection, its channels, and the callbacks of the browser.
@@ -36,6 +38,8 @@ pub(super) struct Shared {
     waiting: RefCell<VecDeque<Rc<Channel>>>,
     candidates: RefCell<VecDeque<String>>,
     state: Cell<State>,
+    /// since when the peer is not heard
+    silent_since: Cell<Option<Duration>>,
     /// the channel that an offer needs, until it is closed
     init: RefCell<Option<RtcDataChannel>>,
     wakers: Wakers,
@@ -91,6 +95,7 @@ impl PeerConnection {
             waiting: RefCell::default(),
             candidates: RefCell::default(),
             state: Cell::new(State::Connecting),
+            silent_since: Cell::new(None),
             init: RefCell::default(),
             wakers: Wakers::default(),
         });
@@ -261,6 +266,9 @@ impl Shared {
 
     fn on_state(&self) {
         let state = self.inner.connection_state();
+        let silent = state == RtcPeerConnectionState::Disconnected;
+        self.silent_since.set(silent.then(now));
+        wake(&self.wakers.connection);
         if state == RtcPeerConnectionState::Connected && self.state.get() == State::Connecting {
             self.state.set(State::Connected);
             self.wake_all();
@@ -269,6 +277,21 @@ impl Shared {
         } else if state == RtcPeerConnectionState::Closed {
             self.end("the connection was closed");
         }
+    }
+
+    /// Ends a connection whose peer has been silent for too long, and says when that will be.
+    pub(super) fn handle_silence(&self, time: Duration) -> Option<Duration> {
+        let until = self.silent_since.get()? + SILENCE_TIMEOUT;
+        if time < until {
+            return Some(until);
+        }
+        self.silent_since.set(None);
+        self.end("the peer was not heard of any more");
+        None
+    }
+
+    pub(super) fn inner(&self) -> &RtcPeerConnection {
+        &self.inner
     }
 
     /// The connection is over, whoever said so.

@@ -13,10 +13,10 @@ use libp2p::swarm::Stream;
 use libp2p::{Multiaddr, PeerId};
 use send_wrapper::SendWrapper;
 
+use super::Control;
 use super::connection::Connection;
 use super::handshake::{connect, not_made};
 use super::peer_connection::PeerConnection;
-use super::{Config, IceServers};
 use crate::address::{Target, bare};
 use crate::behaviour::{Incoming, Link, Request, Superseded};
 use crate::error::{ConnectError, Stage};
@@ -29,17 +29,17 @@ use crate::signal::Role;
 /// specification's `/webrtc` addresses for its own.
 pub struct Transport {
     link: Link,
-    ice: IceServers,
+    control: Control,
     listener: Option<ListenerId>,
 }
 
 type Made = Pin<Box<dyn Future<Output = Result<(PeerId, Connection), ConnectError>> + Send>>;
 
 impl Transport {
-    pub(super) fn new(link: Link, ice: IceServers) -> Self {
+    pub(super) fn new(link: Link, control: Control) -> Self {
         Self {
             link,
-            ice,
+            control,
             listener: None,
         }
     }
@@ -80,7 +80,7 @@ impl libp2p::core::Transport for Transport {
     ) -> Result<Made, TransportError<ConnectError>> {
         let target = Target::parse(&address).filter(|_| options.role.is_dialer());
         let target = target.ok_or(TransportError::MultiaddrNotSupported(address))?;
-        let dial = dial(target, self.link.requests.clone(), self.ice.get());
+        let dial = dial(target, self.link.requests.clone(), self.control.clone());
         Ok(SendWrapper::new(dial).boxed())
     }
 
@@ -95,7 +95,7 @@ impl libp2p::core::Transport for Transport {
             };
             let Incoming { peer, stream } = incoming;
             let requests = self.link.requests.clone();
-            let answer = answer(peer, stream, requests, self.ice.get());
+            let answer = answer(peer, stream, requests, self.control.clone());
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id,
                 upgrade: SendWrapper::new(answer).boxed(),
@@ -127,7 +127,7 @@ impl Drop for Dial {
 async fn dial(
     Target { peer, circuit }: Target,
     mut requests: mpsc::Sender<Request>,
-    config: Config,
+    control: Control,
 ) -> Result<(PeerId, Connection), ConnectError> {
     let (reply, opened) = oneshot::channel();
     let (give_way, gives_way) = oneshot::channel();
@@ -151,7 +151,7 @@ async fn dial(
         opened.await.map_err(gone)?
     };
     let parted = requests.clone();
-    let made = Box::pin(offer(opened, config, peer, parted));
+    let made = Box::pin(offer(opened, control, peer, parted));
     match select(made, gives_way).await {
         Either::Left((made, _)) => {
             dial.connected = made.is_ok();
@@ -173,16 +173,16 @@ async fn dial(
 
 async fn offer(
     opened: impl Future<Output = Result<Stream, ConnectError>>,
-    config: Config,
+    control: Control,
     peer: PeerId,
     requests: mpsc::Sender<Request>,
 ) -> Result<(PeerId, Connection), ConnectError> {
-    let connection = PeerConnection::new(&config).map_err(not_made)?;
+    let connection = PeerConnection::new(&control.config()).map_err(not_made)?;
     connection.create_init_channel().map_err(not_made)?;
     // The offer is made while the way to the peer is.
     let offer = connection.create_offer().map(|it| it.map_err(not_made));
     let (stream, offer) = try_join(opened, offer).await?;
-    make(
+    let made = make(
         Role::Offerer,
         peer,
         connection,
@@ -190,17 +190,21 @@ async fn offer(
         Some(offer),
         requests,
     )
-    .await
+    .await?;
+    control.connected(peer, made.shared());
+    Ok((peer, made))
 }
 
 async fn answer(
     peer: PeerId,
     stream: Stream,
     requests: mpsc::Sender<Request>,
-    config: Config,
+    control: Control,
 ) -> Result<(PeerId, Connection), ConnectError> {
-    let connection = PeerConnection::new(&config).map_err(not_made)?;
-    make(Role::Answerer, peer, connection, stream, None, requests).await
+    let connection = PeerConnection::new(&control.config()).map_err(not_made)?;
+    let made = make(Role::Answerer, peer, connection, stream, None, requests).await?;
+    control.connected(peer, made.shared());
+    Ok((peer, made))
 }
 
 async fn make(
@@ -210,7 +214,7 @@ async fn make(
     stream: Stream,
     offer: Option<String>,
     mut requests: mpsc::Sender<Request>,
-) -> Result<(PeerId, Connection), ConnectError> {
+) -> Result<Connection, ConnectError> {
     let parting = connect(role, &connection, stream, offer).await?;
     connection.close_init_channel();
     wasm_bindgen_futures::spawn_local(async move {
@@ -218,7 +222,7 @@ async fn make(
         // Every sender has room for one; without the behaviour there is nobody to tell.
         requests.try_send(Request::Parted { peer }).ok();
     });
-    Ok((peer, Connection::new(connection)))
+    Ok(Connection::new(connection))
 }
 
 /// The peer's own dial goes on: this one fails, but only when that one has led to something, so

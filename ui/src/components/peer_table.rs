@@ -121,6 +121,9 @@ fn row(peer: &PeerView) -> Html {
             <td>
                 <span class={classes!("tag", words::path(peer.path))}>{ words::path(peer.path) }</span>
                 <span class="quiet small transport">{ &peer.transport }</span>
+                if let Some(link) = peer.link {
+                    <span class="quiet small link" data-testid="peer-link">{ words::link(&link) }</span>
+                }
                 if let Some(error) = peer.direct_error.as_ref().filter(|_| peer.path == Path::Relayed) {
                     <details class="small" data-testid="direct-error">
                         <summary>{ "Why not directly?" }</summary>
