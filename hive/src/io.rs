@@ -44,6 +44,8 @@ pub struct Found {
 pub enum Way {
     /// from browser to browser; the peer's relays carry the signalling, one after the other
     Direct,
+    /// from browser to browser, by TURN where there is no other way
+    Turn,
     /// all bytes through a relay
     Relayed,
 }

@@ -1,5 +1,5 @@
-//! How a peer is reached: directly first, through a relay where that fails, and directly again
-//! later, since networks change.
+//! How a peer is reached: directly first, then by TURN, through a relay where that fails, too, and
+//! directly again later, since networks change.
 
 use crate::backoff::Backoff;
 use crate::io::Way;
@@ -44,6 +44,12 @@ impl Ladder {
         match way {
             Way::Direct => {
                 self.failure = Some(reason);
+                Some(Way::Turn)
+            }
+            Way::Turn => {
+                if let Some(failure) = &mut self.failure {
+                    *failure = format!("{failure}; by TURN: {reason}");
+                }
                 if connected {
                     self.again = Some(now + self.retry.fail(rng));
                 }
@@ -108,15 +114,19 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_the_second_rung_and_the_last() {
+    fn turn_is_the_second_rung_and_a_relay_the_last() {
         let (mut ladder, rng) = (Ladder::new(), &mut rng());
         assert_eq!(ladder.first(), Way::Direct);
         let next = ladder.failed(Way::Direct, "no way".into(), false, Millis(0), rng);
-        assert_eq!(next, Some(Way::Relayed));
+        assert_eq!(next, Some(Way::Turn));
         assert_eq!(ladder.failure(), Some("no way"));
+        let next = ladder.failed(Way::Turn, "none".into(), false, Millis(0), rng);
+        assert_eq!(next, Some(Way::Relayed));
+        let why = Some("no way; by TURN: none");
+        assert_eq!(ladder.failure(), why);
         let next = ladder.failed(Way::Relayed, "no".into(), false, Millis(0), rng);
         assert_eq!(next, None);
-        assert_eq!(ladder.failure(), Some("no way"), "of the direct one");
+        assert_eq!(ladder.failure(), why, "of the direct ones");
     }
 
     #[test]
@@ -132,6 +142,8 @@ mod tests {
             ladder.begun();
             assert_eq!(ladder.again(), None, "one at a time");
             let next = ladder.failed(Way::Direct, "no".into(), true, now, rng);
+            assert_eq!(next, Some(Way::Turn));
+            let next = ladder.failed(Way::Turn, "no".into(), true, now, rng);
             assert_eq!(next, None, "it is connected");
         }
         assert!(waits[0] >= DIRECT_RETRY_MIN, "{waits:?}");

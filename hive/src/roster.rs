@@ -440,7 +440,7 @@ impl Peer {
 
     fn start_dial(&mut self, env: &mut Env, peer: NodeId, way: Way) {
         let timeout = match way {
-            Way::Direct => DIRECT_TIMEOUT,
+            Way::Direct | Way::Turn => DIRECT_TIMEOUT,
             Way::Relayed => DIAL_TIMEOUT,
         };
         let until = env.now + timeout;

@@ -23,6 +23,8 @@ export interface NodeOptions {
   store?: string;
   /** For direct connections between tabs, which thrum 0.1 does not make yet: not used so far. */
   iceServers?: RTCIceServer[];
+  /** `"relay"`: peers are reached through TURN alone, and none learns this page's address. */
+  iceTransportPolicy?: RTCIceTransportPolicy;
   /** Where `thrum_node_bg.wasm` is; default: beside this module. */
   wasmUrl?: string;
   /** Where the engine's worker script is; default: beside this module. */

@@ -14,7 +14,7 @@ import { chatRequest, textRequest } from "./thrum_request.js";
 
 export { ThrumError };
 
-const OPTIONS = new Set(["backend", "iceServers", "model", "onProgress", "relays", "signal", "store",
+const OPTIONS = new Set(["backend", "iceServers", "iceTransportPolicy", "model", "onProgress", "relays", "signal", "store",
   "threads", "wasmUrl", "workerUrl"]);
 
 /** Each limit of a donation with its least and greatest value. */
@@ -44,6 +44,7 @@ export async function createNode(options) {
     backend: options.backend ?? "auto",
     threads: options.threads ?? null,
     iceServers: options.iceServers ?? [],
+    iceTransportPolicy: options.iceTransportPolicy ?? "all",
     store: options.store ?? "thrum",
     workerUrl: options.workerUrl ?? new URL("./thrum_worker.js", import.meta.url).href,
   }), source.files);
@@ -76,6 +77,9 @@ function checked(options) {
   }
   if (options.iceServers !== undefined && !Array.isArray(options.iceServers)) {
     throw wrong("option iceServers: a list is needed");
+  }
+  if (!["all", "relay", undefined].includes(options.iceTransportPolicy)) {
+    throw wrong("option iceTransportPolicy: must be \"all\" or \"relay\"");
   }
   return options;
 }

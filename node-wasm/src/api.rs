@@ -28,8 +28,17 @@ struct Options {
     backend: BackendChoice,
     threads: Option<u32>,
     ice_servers: Vec<IceServer>,
+    ice_transport_policy: IceTransportPolicy,
     store: String,
     worker_url: String,
+}
+
+/// As `RTCConfiguration`'s.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum IceTransportPolicy {
+    All,
+    Relay,
 }
 
 /// A node in the hands of `thrum.js`.
@@ -51,6 +60,7 @@ pub async fn start_node(options: String, files: Vec<Blob>) -> Result<NodeHandle,
         backend: options.backend,
         threads: options.threads,
         ice_servers: options.ice_servers,
+        relay_only: matches!(options.ice_transport_policy, IceTransportPolicy::Relay),
         store: options.store,
         worker_url: options.worker_url,
         resume_donation: false,

@@ -27,6 +27,8 @@ pub struct NodeOptions {
     pub threads: Option<u32>,
     /// servers that help to find a direct way to peers, before those that the relays name
     pub ice_servers: Vec<IceServer>,
+    /// whether peers are reached through TURN alone, so that none learns this page's address
+    pub relay_only: bool,
     /// name of the database: two names are two peers
     pub store: String,
     /// script of the engine's worker, absolute or relative to the page
@@ -43,6 +45,7 @@ impl Default for NodeOptions {
             backend: BackendChoice::Auto,
             threads: None,
             ice_servers: Vec::new(),
+            relay_only: false,
             store: "thrum".to_owned(),
             worker_url: "/engine_worker_loader.js".to_owned(),
             resume_donation: false,

@@ -320,7 +320,8 @@ async fn a_dial_becomes_a_direct_connection_and_the_relayed_one_goes() {
     let (here, there) = join(a.links.stats(b.peer), b.links.stats(a.peer)).await;
     let (here, there) = (here.unwrap(), there.unwrap());
     assert!(here.local != CandidateKind::Relay && there.local != CandidateKind::Relay);
-    let carried = 17 << 20;
+    // Browsers look at their counters now and then only.
+    let carried = 8 << 20;
     assert!(
         here.bytes_out > carried && here.bytes_in > carried,
         "{here:?}"

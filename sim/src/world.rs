@@ -312,7 +312,7 @@ impl World {
 
     fn dialled(&mut self, from: PeerIndex, to: PeerIndex, way: Way) {
         let is_there = match way {
-            Way::Direct => self.network.linked_directly(from, to),
+            Way::Direct | Way::Turn => self.network.linked_directly(from, to),
             Way::Relayed => self.network.linked(from, to),
         };
         if !self.peers[from.0].alive || is_there {
@@ -323,7 +323,10 @@ impl World {
         };
         let carrier = self.relays.iter().position(both);
         let up = self.peers[to.0].alive && self.network.reachable(from, to);
-        let no_way = way == Way::Direct && self.draw(2) == 0;
+        let no_way = match way {
+            Way::Direct | Way::Turn => self.draw(2) == 0,
+            Way::Relayed => false,
+        };
         let Some(relay) = carrier.filter(|_| up && !no_way) else {
             let peer = self.peers[to.0].id;
             let reason = "not reachable".to_owned();
@@ -331,7 +334,7 @@ impl World {
             return;
         };
         let (path, transport, through) = match way {
-            Way::Direct => (Path::Direct, "webrtc", None),
+            Way::Direct | Way::Turn => (Path::Direct, "webrtc", None),
             Way::Relayed => (Path::Relayed, "circuit", Some(relay)),
         };
         self.network.link(from, to, through);

@@ -78,6 +78,47 @@ test("of two relays one dies: newcomers are found through the other", async () =
   }
 });
 
+test("who wants to stay unseen is reached through the relay's TURN alone", async () => {
+  const relay = await startRelay();
+  try {
+    const unseen = { iceTransportPolicy: "relay" };
+    const provider = await openNode(browser, relay, unseen);
+    const asker = await openNode(browser, relay, unseen);
+    await provider.page.evaluate(() => window.node.donate());
+    await seesProvider(asker.page, provider.peerId);
+    await until("the browser has measured the link", async () =>
+      (await peerOf(asker.page, provider.peerId))?.link?.through === "turn");
+    const answer = await complete(asker.page, answers.greedy[0]);
+    assert.equal(answer.thrum.path, "direct");
+    assert.equal(answer.choices[0].text, answers.greedy[0].text);
+    await Promise.all([provider.context.close(), asker.context.close()]);
+  } finally {
+    await relay.remove();
+  }
+});
+
+test("where no direct way is, everything goes through the relay, and the page says why", async () => {
+  // Nobody hands out credentials: who uses TURN alone has no way.
+  const relay = await startRelay({ extra: ["--turn", "false"] });
+  try {
+    const unseen = { iceTransportPolicy: "relay" };
+    const provider = await openNode(browser, relay, unseen);
+    const asker = await openNode(browser, relay, unseen);
+    await provider.page.evaluate(() => window.node.donate());
+    await seesProvider(asker.page, provider.peerId);
+    const answer = await complete(asker.page, answers.greedy[0]);
+    assert.equal(answer.thrum.path, "relayed");
+    assert.equal(answer.choices[0].text, answers.greedy[0].text);
+    const why = [await peerOf(asker.page, provider.peerId), await peerOf(provider.page, asker.peerId)]
+      .map((peer) => peer.directError).join(" ");
+    assert.match(why, /no direct connection: [a-z ]+ failed: /);
+    assert.match(why, /offers no TURN/);
+    await Promise.all([provider.context.close(), asker.context.close()]);
+  } finally {
+    await relay.remove();
+  }
+});
+
 test("a tab that is killed is missed", async () => {
   const relay = await startRelay();
   try {

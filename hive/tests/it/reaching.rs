@@ -142,8 +142,10 @@ fn a_peer_that_fails_is_dialled_later_and_later() {
     bench.find([peer]);
     let mut waits = Vec::new();
     for _ in 0..10 {
-        let reason = "no".to_owned();
-        bench.tell(Input::DialFailed { peer, reason });
+        for rung in [Way::Direct, Way::Turn, Way::Relayed] {
+            let reason = format!("no way by {rung:?}");
+            bench.tell(Input::DialFailed { peer, reason });
+        }
         let failed = bench.now;
         while dials(&bench.pass(Millis(100))).is_empty() {}
         waits.push(bench.now.since(failed));
@@ -162,11 +164,15 @@ fn a_peer_that_cannot_be_reached_directly_is_reached_through_a_relay() {
     assert_eq!(ways(&outputs), [Way::Direct]);
     let reason = "no way works".to_owned();
     let outputs = bench.tell(Input::DialFailed { peer, reason });
+    assert_eq!(ways(&outputs), [Way::Turn]);
+    let reason = "no TURN".to_owned();
+    let outputs = bench.tell(Input::DialFailed { peer, reason });
     assert_eq!(ways(&outputs), [Way::Relayed]);
     bench.tell(connected(peer, Path::Relayed, "circuit"));
     let view = &bench.snapshot().peers[0];
     assert_eq!(view.path, Path::Relayed);
-    assert_eq!(view.direct_error.as_deref(), Some("no way works"));
+    let why = view.direct_error.as_deref();
+    assert_eq!(why, Some("no way works; by TURN: no TURN"));
 }
 
 #[test]
@@ -182,6 +188,10 @@ fn a_relayed_peer_is_dialled_directly_again() {
     assert_eq!(ways(&outputs), [Way::Direct]);
     // It failed: it stays connected, and is let alone for longer.
     let reason = "no way works".to_owned();
+    let again = reason.clone();
+    let outputs = bench.tell(Input::DialFailed { peer, reason });
+    assert_eq!(ways(&outputs), [Way::Turn]);
+    let reason = again;
     let outputs = bench.tell(Input::DialFailed { peer, reason });
     assert_eq!(ways(&outputs), []);
     assert_eq!(ways(&bench.pass(DIRECT_RETRY_MIN)), []);

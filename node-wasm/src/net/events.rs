@@ -1,6 +1,7 @@
 //! What the swarm says, in the machine's words.
 
 use super::behaviour::BehaviourEvent;
+use super::turn::Purpose;
 use super::{Net, ONE_AT_A_TIME, Resolved, node_id};
 use futures::future::FutureExt as _;
 use libp2p::core::ConnectedPoint;
@@ -129,7 +130,11 @@ impl Net {
         let (path, transport) = path_of(endpoint);
         let now = self.clock.now();
         let mut change = self.links.up(now, node, connection, path, transport);
-        if self.dials.remove(&connection).is_some() && path == Path::Relayed {
+        let ours = self.dials.remove(&connection).is_some();
+        if ours {
+            self.tab_links.set_servers_for(peer, Vec::new());
+        }
+        if ours && path == Path::Relayed {
             change = self.links.want_relayed(node).or(change);
         }
         self.tell(node, change);
@@ -189,7 +194,9 @@ impl Net {
     fn on_dial_failed(&mut self, peer: PeerId, connection: ConnectionId, error: &DialError) {
         let reason = dial_reason(error);
         // A circuit that was to carry signalling only is no dial of the machine's.
-        if let Some(peer) = self.dials.remove(&connection) {
+        if let Some(node) = self.dials.remove(&connection) {
+            self.tab_links.set_servers_for(peer, Vec::new());
+            let peer = node;
             self.ready.push_back(Input::DialFailed { peer, reason });
         } else if let Some(index) = self
             .relay_of(&peer)
@@ -230,6 +237,9 @@ impl Net {
                 ..
             }) => {
                 let relay = self.relay_of(&relay_peer_id);
+                if let Some(index) = relay.filter(|_| self.ice.is_relay_only()) {
+                    self.ask_turn(relay_peer_id, Purpose::All(index));
+                }
                 self.ready.extend(relay.map(Input::RelayReserved));
             }
             BehaviourEvent::Ping(event) => self.on_ping(event),
@@ -268,6 +278,12 @@ impl Net {
         {
             self.swarm.close_connection(event.connection);
             return;
+        }
+        if let Some(index) = self.relay_of(&event.peer)
+            && self.ice.is_relay_only()
+            && self.turn.of(event.peer, self.clock.now()).is_none()
+        {
+            self.ask_turn(event.peer, Purpose::All(index));
         }
         match event.result {
             Ok(rtt) => {

@@ -59,14 +59,19 @@ impl IceServer {
 pub(super) struct Ice {
     links: Control,
     own: Vec<IceServer>,
+    relay_only: bool,
+    /// the relays' TURN servers, where nothing else is used
+    turn: BTreeMap<RelayIndex, thrum_rtc::browser::IceServer>,
     advised: BTreeMap<RelayIndex, Vec<IceServer>>,
 }
 
 impl Ice {
-    pub(super) fn new(links: Control, own: Vec<IceServer>) -> Self {
+    pub(super) fn new(links: Control, own: Vec<IceServer>, relay_only: bool) -> Self {
         let ice = Self {
             links,
             own,
+            relay_only,
+            turn: BTreeMap::new(),
             advised: BTreeMap::new(),
         };
         ice.apply();
@@ -79,9 +84,19 @@ impl Ice {
         self.apply();
     }
 
+    /// Takes a relay's TURN server for every connection.
+    pub(super) fn use_turn(&mut self, relay: RelayIndex, server: thrum_rtc::browser::IceServer) {
+        self.turn.insert(relay, server);
+        self.apply();
+    }
+
+    pub(super) fn is_relay_only(&self) -> bool {
+        self.relay_only
+    }
+
     fn apply(&self) {
-        let mut left = MAX_URLS;
-        let mut found: Vec<thrum_rtc::browser::IceServer> = Vec::new();
+        let mut found: Vec<_> = self.turn.values().cloned().collect();
+        let mut left = MAX_URLS.saturating_sub(found.iter().map(|it| it.urls.len()).sum());
         for server in self.own.iter().chain(self.advised.values().flatten()) {
             let known = |url: &&String| !found.iter().any(|it| it.urls.contains(url));
             let urls = server.urls().iter().filter(known).take(left).cloned();
@@ -97,7 +112,7 @@ impl Ice {
         }
         self.links.set_config(Config {
             ice_servers: found,
-            relay_only: false,
+            relay_only: self.relay_only,
         });
     }
 }

@@ -13,6 +13,7 @@ mod paced;
 mod relay_slot;
 mod relays;
 mod streams;
+mod turn;
 
 use crate::clock::Clock;
 use crate::options::NodeOptions;
@@ -39,6 +40,7 @@ use thrum_hive::links::Links;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::{ADVERT_STREAM, TASK_STREAM};
 use thrum_rtc::browser::Control;
+use turn::{Kept, Purpose, Told};
 
 /// count; one address after the other, the best first.
 const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
@@ -56,6 +58,8 @@ pub(crate) struct Net {
     measuring: FuturesUnordered<LocalBoxFuture<'static, Option<Input>>>,
     /// dials of peers that are under way
     dials: BTreeMap<ConnectionId, NodeId>,
+    asking_turn: FuturesUnordered<LocalBoxFuture<'static, Told>>,
+    turn: Kept,
     ice: Ice,
     clock: Clock,
     /// what is known before the swarm is asked
@@ -99,7 +103,9 @@ impl Net {
             tab_links: tab_links.clone(),
             measuring: FuturesUnordered::new(),
             dials: BTreeMap::new(),
-            ice: Ice::new(tab_links, options.ice_servers.clone()),
+            asking_turn: FuturesUnordered::new(),
+            turn: Kept::default(),
+            ice: Ice::new(tab_links, options.ice_servers.clone(), options.relay_only),
             clock,
             ready: VecDeque::new(),
         }
@@ -156,6 +162,56 @@ impl Net {
     /// Connects to a peer through those of its relays that are ours too: these carry the signalling
     /// only, or everything.
     pub(crate) fn dial(&mut self, peer: NodeId, addresses: &[String], way: Way) {
+        match way {
+            Way::Turn => self.dial_by_turn(peer, addresses),
+            Way::Direct | Way::Relayed => self.dial_now(peer, addresses, way),
+        }
+    }
+
+    /// Asks a relay for credentials first, unless there are some.
+    fn dial_by_turn(&mut self, peer: NodeId, addresses: &[String]) {
+        let relays = self.relays.iter().filter_map(RelaySlot::connected_peer);
+        let relays: Vec<PeerId> = relays.collect();
+        let now = self.clock.now();
+        let kept = relays.iter().find_map(|it| self.turn.of(*it, now));
+        if let Some(server) = kept {
+            self.tab_links.set_servers_for(peer_id(peer), vec![server]);
+            return self.dial_now(peer, addresses, Way::Turn);
+        }
+        let Some(relay) = relays.first() else {
+            let reason = "no relay is connected that could offer TURN".to_owned();
+            self.ready.push_back(Input::DialFailed { peer, reason });
+            return;
+        };
+        let addresses = addresses.to_vec();
+        self.ask_turn(*relay, Purpose::Dial { peer, addresses });
+    }
+
+    fn ask_turn(&mut self, relay: PeerId, purpose: Purpose) {
+        let control = self.swarm.behaviour().streams.new_control();
+        let asking = turn::ask(control, relay, purpose);
+        self.asking_turn.push(asking.boxed_local());
+    }
+
+    fn on_turn(&mut self, told: Told) {
+        let now = self.clock.now();
+        let server = told
+            .credentials
+            .map(|credentials| self.turn.keep(told.relay, credentials, now));
+        match (told.purpose, server) {
+            (Purpose::Dial { peer, addresses }, Ok(server)) => {
+                self.tab_links.set_servers_for(peer_id(peer), vec![server]);
+                self.dial_now(peer, &addresses, Way::Turn);
+            }
+            (Purpose::Dial { peer, .. }, Err(reason)) => {
+                self.ready.push_back(Input::DialFailed { peer, reason });
+            }
+            (Purpose::All(relay), Ok(server)) => self.ice.use_turn(relay, server),
+            (Purpose::All(_), Err(reason)) => tracing::warn!(reason, "no TURN for this page"),
+        }
+    }
+
+    fn dial_now(&mut self, peer: NodeId, addresses: &[String], way: Way) {
         let peer_id = peer_id(peer);
         let circuits = self.circuits(peer_id, addresses, way);
         if circuits.is_empty() {
@@ -250,7 +306,7 @@ impl Net {
             .map(|(_, address)| {
                 let circuit = address.clone().with(Protocol::P2pCircuit);
                 let carrier = match way {
-                    Way::Direct => circuit.with(Protocol::WebRTC),
+                    Way::Direct | Way::Turn => circuit.with(Protocol::WebRTC),
                     Way::Relayed => circuit,
                 };
                 carrier.with(Protocol::P2p(peer))
@@ -274,6 +330,10 @@ impl Stream for Net {
             }
             if let Poll::Ready(Some(resolved)) = this.resolving.poll_next_unpin(context) {
                 this.on_resolved(resolved);
+                continue;
+            }
+            if let Poll::Ready(Some(told)) = this.asking_turn.poll_next_unpin(context) {
+                this.on_turn(told);
                 continue;
             }
             if let Poll::Ready(Some(measured)) = this.measuring.poll_next_unpin(context) {

@@ -74,6 +74,13 @@ pub enum Request {
         /// Whether it led to a connection.
         connected: bool,
     },
+    /// An [`Incoming`] stream has led to a connection, or to nothing.
+    Answered {
+        /// Whose it was.
+        peer: PeerId,
+        /// Whether it led to a connection.
+        connected: bool,
+    },
     /// Both sides have ended the signalling to a peer: the connection under it has done its work.
     Parted {
         /// With whom.
@@ -126,6 +133,8 @@ struct Peer {
     parted: bool,
     /// our dials to it that are under way
     dials: usize,
+    /// its dials to us that are being answered
+    answers: usize,
     give_way: Vec<oneshot::Sender<Superseded>>,
     superseded: Vec<oneshot::Sender<()>>,
     held: Vec<Incoming>,
@@ -139,8 +148,18 @@ struct Direct {
 }
 
 impl Peer {
+    /// Has dials of ours wait for what the peer's own leads to.
+    fn yield_to_peer(&mut self, dials: Vec<oneshot::Sender<Superseded>>) {
+        for give_way in dials {
+            let (tell, superseded) = oneshot::channel();
+            if give_way.send(superseded).is_ok() {
+                self.superseded.push(tell);
+            }
+        }
+    }
+
     fn is_forgotten(&self) -> bool {
-        self.relayed.is_empty() && self.direct.is_empty() && self.dials == 0
+        self.relayed.is_empty() && self.direct.is_empty() && self.dials == 0 && self.answers == 0
     }
 }
 
@@ -175,10 +194,23 @@ impl Behaviour {
                 let known = self.peers.entry(peer).or_default();
                 known.dials += 1;
                 known.parted = false;
+                if known.answers > 0 {
+                    // The peer was first: what it makes is as good.
+                    return known.yield_to_peer(vec![give_way]);
+                }
                 known.give_way.push(give_way);
                 self.open(peer, circuit, reply);
             }
             Request::Ended { peer, connected } => self.on_dial_ended(peer, connected),
+            Request::Answered { peer, connected } => {
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    known.answers = known.answers.saturating_sub(1);
+                    if !connected && known.answers == 0 {
+                        known.superseded.clear();
+                    }
+                    self.forget(peer);
+                }
+            }
             Request::Parted { peer } => {
                 if let Some(known) = self.peers.get_mut(&peer) {
                     known.parted = true;
@@ -248,18 +280,16 @@ impl Behaviour {
             }
             return;
         }
-        for give_way in std::mem::take(&mut known.give_way) {
-            let (tell, superseded) = oneshot::channel();
-            if give_way.send(superseded).is_ok() {
-                known.superseded.push(tell);
-            }
-        }
+        let dials = std::mem::take(&mut known.give_way);
+        known.yield_to_peer(dials);
         self.hand_on(incoming);
     }
 
     fn hand_on(&mut self, incoming: Incoming) {
-        if let Err(error) = self.incoming.try_send(incoming) {
-            let peer = error.into_inner().peer;
+        let peer = incoming.peer;
+        if self.incoming.try_send(incoming).is_ok() {
+            self.peers.entry(peer).or_default().answers += 1;
+        } else {
             tracing::info!(%peer, "refused a direct connection: too many are being made");
         }
     }

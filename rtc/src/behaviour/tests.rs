@@ -282,6 +282,35 @@ fn of_two_dials_that_cross_the_smaller_id_s_goes_on() {
     });
 }
 
+#[test]
+fn a_dial_that_begins_while_the_peer_s_is_answered_waits_for_that() {
+    futures::executor::block_on(async {
+        let mut world = World::new(104).await;
+        let (a, b) = (
+            *world.a.swarm.local_peer_id(),
+            *world.b.swarm.local_peer_id(),
+        );
+        let to_a = world.circuit_to(a);
+        let (b_opened, _b_gives_way) = open(&mut world.b, a, Some(to_a));
+        let mut stream = world.wait(b_opened).await.unwrap().unwrap();
+        world.wait(stream.write_all(b"offer")).await.unwrap();
+        let (mut link, _unused) = link_of(&mut world.a);
+        let incoming = world.wait(link.incoming.next()).await.unwrap();
+        std::mem::swap(&mut world.a.link, &mut link);
+        // The smaller one dials, too, while it answers.
+        let (opened, gives_way) = open(&mut world.a, b, None);
+        let superseded = world.wait(gives_way).await.unwrap();
+        assert!(world.wait(opened).await.is_err(), "no stream is opened");
+        drop(incoming);
+        let answered = Request::Answered {
+            peer: b,
+            connected: false,
+        };
+        world.a.link.requests.try_send(answered).unwrap();
+        assert!(world.wait(superseded).await.is_err(), "it led to nothing");
+    });
+}
+
 fn dialled(address: &str) -> ConnectedPoint {
     ConnectedPoint::Dialer {
         address: address.parse().unwrap(),

@@ -11,6 +11,7 @@ mod substream;
 mod transport;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -52,6 +53,8 @@ pub struct Control(SendWrapper<Rc<Controlled>>);
 #[derive(Default)]
 struct Controlled {
     config: RefCell<Config>,
+    /// servers for connections to these peers alone
+    servers_for: RefCell<BTreeMap<PeerId, Vec<IceServer>>>,
     connections: RefCell<Vec<(PeerId, Weak<Shared>)>>,
 }
 
@@ -64,6 +67,25 @@ impl Control {
     /// Changes what the next connections are made with.
     pub fn set_config(&self, config: Config) {
         *self.0.config.borrow_mut() = config;
+    }
+
+    /// Gives the next connections to a peer that this side dials more servers than others have;
+    /// none takes them back.
+    pub fn set_servers_for(&self, peer: PeerId, servers: Vec<IceServer>) {
+        let mut servers_for = self.0.servers_for.borrow_mut();
+        if servers.is_empty() {
+            servers_for.remove(&peer);
+        } else {
+            servers_for.insert(peer, servers);
+        }
+    }
+
+    fn config_for(&self, peer: PeerId) -> Config {
+        let mut config = self.config();
+        if let Some(servers) = self.0.servers_for.borrow().get(&peer) {
+            config.ice_servers.extend(servers.iter().cloned());
+        }
+        config
     }
 
     /// What the browser measures of the newest connection to a peer; none where none stands.

@@ -89,13 +89,17 @@ impl libp2p::core::Transport for Transport {
         context: &mut Context<'_>,
     ) -> Poll<TransportEvent<Made, ConnectError>> {
         while let Poll::Ready(Some(incoming)) = self.link.incoming.poll_next_unpin(context) {
+            let Incoming { peer, stream } = incoming;
+            let answering = Answer {
+                peer,
+                requests: self.link.requests.clone(),
+                connected: false,
+            };
             // Nobody listens: dropping the stream resets it.
             let Some(listener_id) = self.listener else {
                 continue;
             };
-            let Incoming { peer, stream } = incoming;
-            let requests = self.link.requests.clone();
-            let answer = answer(peer, stream, requests, self.control.clone());
+            let answer = answer(answering, stream, self.control.clone());
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id,
                 upgrade: SendWrapper::new(answer).boxed(),
@@ -177,7 +181,7 @@ async fn offer(
     peer: PeerId,
     requests: mpsc::Sender<Request>,
 ) -> Result<(PeerId, Connection), ConnectError> {
-    let connection = PeerConnection::new(&control.config()).map_err(not_made)?;
+    let connection = PeerConnection::new(&control.config_for(peer)).map_err(not_made)?;
     connection.create_init_channel().map_err(not_made)?;
     // The offer is made while the way to the peer is.
     let offer = connection.create_offer().map(|it| it.map_err(not_made));
@@ -195,15 +199,33 @@ async fn offer(
     Ok((peer, made))
 }
 
-async fn answer(
+/// Tells the behaviour of the end of an answer, also of one that is dropped.
+struct Answer {
     peer: PeerId,
-    stream: Stream,
     requests: mpsc::Sender<Request>,
+    connected: bool,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let (peer, connected) = (self.peer, self.connected);
+        // Every sender has room for one; without the behaviour there is nobody to tell.
+        self.requests
+            .try_send(Request::Answered { peer, connected })
+            .ok();
+    }
+}
+
+async fn answer(
+    mut answer: Answer,
+    stream: Stream,
     control: Control,
 ) -> Result<(PeerId, Connection), ConnectError> {
+    let (peer, requests) = (answer.peer, answer.requests.clone());
     let connection = PeerConnection::new(&control.config()).map_err(not_made)?;
     let made = make(Role::Answerer, peer, connection, stream, None, requests).await?;
     control.connected(peer, made.shared());
+    answer.connected = true;
     Ok((peer, made))
 }
 
