@@ -61,6 +61,11 @@ const PARTS = {
     models: true, kernels: true,
     run: async ({ servers, models }) => (await import("../bench/adapters.mjs")).adapters(servers, models),
   },
+  rtc: {
+    title: "Browser to browser, beside js-libp2p and bare data channels",
+    relay: true,
+    run: async ({ settings }) => (await import("../bench/rtc.mjs")).rtc(settings),
+  },
   demo: {
     title: "The demonstrator, from nothing to its first token",
     site: true, relay: true,

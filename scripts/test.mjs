@@ -49,4 +49,5 @@ await main(async () => {
     .map((name) => path.join("tests/browser", name));
   await check("several real tabs", "3 minutes", "node",
     ["--test", "--test-concurrency=1", ...suites], browser);
+  await check("browser to browser with js-libp2p", "90 s", "node", ["--test", "tests/interop/interop.test.mjs"], browser);
 });

@@ -12,6 +12,14 @@ const FRAME_OVERHEAD: usize = 2 + 2 + (1 + 2) + (2 + 10);
 /// bytes; the largest payload that is put in one frame.
 pub const MAX_PAYLOAD: usize = MAX_FRAME - FRAME_OVERHEAD;
 
+/// bytes; the largest payload for a peer that may lose longer messages: libp2p-webrtc 0.10 of Rust
+/// reads them into 8 KiB.
+pub const MAX_PAYLOAD_PLAIN: usize = 8 * 1024 - FRAME_OVERHEAD;
+
+/// s; how long a server may take to answer a FIN before it counts as one that does not: js-libp2p
+/// and Go answer at once, and wait as long for the answer to theirs.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// bytes; what a stream of ours lets its peer have in flight and unread, where the peer knows
 /// windows. At 100 ms from end to end that still is 10 MB/s, more than SCTP reaches there.
 pub const RECEIVE_WINDOW: u64 = 1024 * 1024;

@@ -163,6 +163,7 @@ fn browser_objects_appear_in_the_browser_crates_only() {
     let allowed = [
         "node-wasm",
         "rtc/src/browser",
+        "rtc/examples",
         "rtc/tests",
         "ui",
         "tests",

@@ -13,7 +13,7 @@ use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataC
 use super::clock::now;
 use super::peer_connection::Shared;
 use crate::limits::LOW_BUFFERED;
-use crate::stream::{Ready, Stream};
+use crate::stream::{Peer, Ready, Stream};
 
 /// A channel of a connection, shared by the browser's callbacks and whoever holds the stream.
 pub(super) struct Channel {
@@ -26,8 +26,19 @@ pub(super) struct Channel {
     flushing: Cell<bool>,
     /// nobody holds the stream
     released: Cell<bool>,
+    /// what a channel is for
+    purpose: Purpose,
     connection: Weak<Shared>,
     callbacks: RefCell<Option<Callbacks>>,
+}
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A stream, and its number is another's after it.
+    Stream,
+    /// The proof of identity: its number is agreed, and stays with it to the end.
+    Proof,
 }
 
 /// Held for as long as the browser may call them.
@@ -39,10 +50,18 @@ struct Callbacks {
 impl Channel {
     /// Takes a channel over. Nothing that it has to say is missed when this is called in the turn
     /// of the event loop in which it appeared.
-    pub(super) fn new(key: u32, inner: RtcDataChannel, connection: Weak<Shared>) -> Rc<Self> {
+    pub(super) fn new(
+        key: u32,
+        inner: RtcDataChannel,
+        purpose: Purpose,
+        connection: Weak<Shared>,
+    ) -> Rc<Self> {
         inner.set_binary_type(RtcDataChannelType::Arraybuffer);
         inner.set_buffered_amount_low_threshold(LOW_BUFFERED as u32);
         let mut stream = Stream::new(now());
+        if let Some(connection) = connection.upgrade() {
+            stream.set_peer(connection.peer());
+        }
         if inner.ready_state() == RtcDataChannelState::Open {
             stream.handle_open();
         }
@@ -56,6 +75,7 @@ impl Channel {
                 writer: Cell::default(),
                 flushing: Cell::new(false),
                 released: Cell::new(false),
+                purpose,
                 connection,
                 callbacks: RefCell::new(Some(callbacks)),
             }
@@ -63,15 +83,19 @@ impl Channel {
     }
 
     fn on_message(self: &Rc<Self>, event: &MessageEvent) {
-        {
+        let answers_fin = {
             let mut stream = self.stream.borrow_mut();
             match event.data().dyn_into::<ArrayBuffer>() {
                 Ok(bytes) => stream.handle_message(&Uint8Array::new(&bytes).to_vec()),
                 // Nothing of libp2p is text.
                 Err(_) => stream.reset(),
             }
-        }
+            stream.heard_fin_ack()
+        };
         self.advance(false);
+        if answers_fin && let Some(connection) = self.connection.upgrade() {
+            connection.learn(Peer::Full);
+        }
     }
 
     fn on_event(self: &Rc<Self>, event: &Event) {
@@ -111,7 +135,7 @@ impl Channel {
                 break;
             }
         }
-        if stream.wants_channel_closed() {
+        if stream.wants_channel_closed() && self.purpose == Purpose::Stream {
             self.inner.close();
         }
         let waits = stream.next_timeout().is_some() || stream.is_closed();
@@ -214,6 +238,11 @@ impl Channel {
     pub(super) fn handle_timeout(self: &Rc<Self>, time: Duration) {
         let buffered = self.inner.buffered_amount() as usize;
         self.stream.borrow_mut().handle_timeout(time, buffered);
+        self.advance(true);
+    }
+
+    pub(super) fn set_peer(self: &Rc<Self>, peer: Peer) {
+        self.stream.borrow_mut().set_peer(peer);
         self.advance(true);
     }
 

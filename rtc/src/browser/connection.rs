@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures_timer::Delay;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p::noise;
 use send_wrapper::SendWrapper;
 
 use super::channel::Channel;
@@ -16,15 +17,25 @@ use super::clock::now;
 use super::peer_connection::{PeerConnection, Shared, State};
 use super::substream::Substream;
 use crate::error::{ConnectError, Stage};
-use crate::limits::{DRAIN_PERIOD, DRAIN_TIMEOUT};
+use crate::limits::{DRAIN_PERIOD, DRAIN_TIMEOUT, PROBE_TIMEOUT};
+use crate::stream::Peer;
 
 /// A connection from browser to browser. Dropping it closes it.
 pub struct Connection {
     inner: SendWrapper<PeerConnection>,
     /// when the next stream waits no longer
     timer: Option<(Duration, Delay)>,
+    /// how a server proved who it is; its answer to the end of that says what it knows
+    proof: Option<Proof>,
     /// until when what is in the channels may leave, while the connection is closed
     closing: Option<Duration>,
+}
+
+struct Proof {
+    /// held, so that nothing more is said on its channel
+    _ended: noise::Output<Substream>,
+    /// when a server that has not answered counts as one that does not
+    until: Duration,
 }
 
 impl Connection {
@@ -33,8 +44,34 @@ impl Connection {
         Self {
             inner: SendWrapper::new(inner),
             timer: None,
+            proof: None,
             closing: None,
         }
+    }
+
+    /// A connection to a server that has proved who it is, on a channel that this side has ended.
+    pub(super) fn proved(inner: PeerConnection, ended: noise::Output<Substream>) -> Self {
+        let proof = Proof {
+            _ended: ended,
+            until: now() + PROBE_TIMEOUT,
+        };
+        Self {
+            proof: Some(proof),
+            ..Self::new(inner)
+        }
+    }
+
+    /// When it is clear what the server knows; none when it is.
+    fn poll_probe(&self, time: Duration) -> Option<Duration> {
+        let proof = self.proof.as_ref()?;
+        if self.shared().peer() != Peer::Unknown {
+            return None;
+        }
+        if time < proof.until {
+            return Some(proof.until);
+        }
+        self.shared().learn(Peer::Plain);
+        None
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {
@@ -53,7 +90,7 @@ impl Connection {
         loop {
             let channels = self.shared().channels();
             let time = now();
-            let mut next = None;
+            let mut next = self.poll_probe(time);
             for channel in channels {
                 if channel.next_timeout().is_some_and(|at| at <= time) {
                     channel.handle_timeout(time);

@@ -4,6 +4,7 @@ mod bindings;
 mod channel;
 mod clock;
 mod connection;
+mod direct;
 mod handshake;
 mod peer_connection;
 mod stats;
@@ -19,6 +20,7 @@ use libp2p::PeerId;
 use send_wrapper::SendWrapper;
 
 pub use connection::Connection;
+pub use direct::DirectTransport;
 pub use stats::{CandidateKind, LinkStats};
 pub use substream::Substream;
 pub use transport::Transport;

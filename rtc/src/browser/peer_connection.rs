@@ -18,10 +18,11 @@ use web_sys::{
 
 use super::Config;
 use super::bindings::{create_channel, words};
-use super::channel::Channel;
+use super::channel::{Channel, Purpose};
 use super::clock::now;
 use crate::limits::{MAX_CANDIDATES, MAX_CHANNELS, MAX_WAITING_CHANNELS, SILENCE_TIMEOUT};
 use crate::signal::INIT_LABEL;
+use crate::stream::Peer;
 
 /// A connection, its channels, and the callbacks of the browser.
 pub(super) struct PeerConnection {
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     state: Cell<State>,
     /// since when the peer is not heard
     silent_since: Cell<Option<Duration>>,
+    peer: Cell<Peer>,
     /// the channel that an offer needs, until it is closed
     init: RefCell<Option<RtcDataChannel>>,
     wakers: Wakers,
@@ -96,6 +98,7 @@ impl PeerConnection {
             candidates: RefCell::default(),
             state: Cell::new(State::Connecting),
             silent_since: Cell::new(None),
+            peer: Cell::default(),
             init: RefCell::default(),
             wakers: Wakers::default(),
         });
@@ -121,6 +124,16 @@ impl PeerConnection {
         if let Some(channel) = self.shared.init.take() {
             channel.close();
         }
+    }
+
+    /// Makes the channel on which a server and this side prove who they are: both know its number.
+    pub(super) fn create_proof_channel(&self) -> Result<Rc<Channel>, String> {
+        let options = RtcDataChannelInit::new();
+        options.set_negotiated(true);
+        options.set_id(0);
+        let channel = create_channel(&self.shared.inner, "", &options);
+        let channel = channel.map_err(|error| words(&error))?;
+        Ok(self.shared.adopt(channel, Purpose::Proof))
     }
 
     pub(super) async fn create_offer(&self) -> Result<String, String> {
@@ -171,12 +184,26 @@ impl Shared {
         self.state.get()
     }
 
+    /// How much of the specification the peer knows.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer.get()
+    }
+
+    /// Has every stream, also those to come, do as this peer needs it.
+    pub(super) fn learn(&self, peer: Peer) {
+        if self.peer.replace(peer) != peer {
+            for channel in self.channels() {
+                channel.set_peer(peer);
+            }
+        }
+    }
+
     /// A channel of ours; none while too many are open or the browser has no number left.
     pub(super) fn poll_create(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<Rc<Channel>> {
         if self.channels.borrow().len() < MAX_CHANNELS {
             let options = RtcDataChannelInit::new();
             match create_channel(&self.inner, "", &options) {
-                Ok(channel) => return Poll::Ready(self.adopt(channel)),
+                Ok(channel) => return Poll::Ready(self.adopt(channel, Purpose::Stream)),
                 Err(error) => {
                     tracing::debug!(error = words(&error), "the browser makes no channel");
                 }
@@ -199,10 +226,10 @@ impl Shared {
         set(&self.wakers.connection, context);
     }
 
-    fn adopt(self: &Rc<Self>, inner: RtcDataChannel) -> Rc<Channel> {
+    fn adopt(self: &Rc<Self>, inner: RtcDataChannel, purpose: Purpose) -> Rc<Channel> {
         let key = self.next_key.get();
         self.next_key.set(key.wrapping_add(1));
-        let channel = Channel::new(key, inner, Rc::downgrade(self));
+        let channel = Channel::new(key, inner, purpose, Rc::downgrade(self));
         let mut channels = self.channels.borrow_mut();
         channels.insert(key, Rc::clone(&channel));
         channel
@@ -244,7 +271,7 @@ impl Shared {
             channel.close();
             return;
         }
-        let channel = self.adopt(channel);
+        let channel = self.adopt(channel, Purpose::Stream);
         self.waiting.borrow_mut().push_back(channel);
         wake(&self.wakers.inbound);
     }

@@ -14,6 +14,8 @@
 //! heard without it up to [`crate::limits::MAX_UNREAD`].
 
 mod error;
+#[cfg(test)]
+mod peer_tests;
 mod receive;
 mod send;
 #[cfg(test)]
@@ -24,7 +26,9 @@ pub use error::StreamError;
 use std::time::Duration;
 
 use crate::frame::{Decoder, Flag, Frame, FrameError};
-use crate::limits::{CLOSE_GRACE, CLOSE_TIMEOUT, OPEN_TIMEOUT, RECEIVE_WINDOW};
+use crate::limits::{
+    CLOSE_GRACE, CLOSE_TIMEOUT, MAX_PAYLOAD, MAX_PAYLOAD_PLAIN, OPEN_TIMEOUT, RECEIVE_WINDOW,
+};
 use receive::Receive;
 use send::Send;
 
@@ -35,6 +39,19 @@ pub enum Ready<T> {
     Now(T),
     /// Nothing before the next `handle_*`.
     Later,
+}
+
+/// How much of the specification the peer of a connection knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer {
+    /// All of it.
+    #[default]
+    Full,
+    /// Not known yet: FINs are not answered before it is, and messages are short.
+    Unknown,
+    /// No FIN_ACK, which would end the stream there, and no message above 8 KiB: libp2p-webrtc of
+    /// Rust as a server.
+    Plain,
 }
 
 /// The channel under a stream.
@@ -49,6 +66,9 @@ enum Channel {
 #[derive(Debug)]
 pub struct Stream {
     channel: Channel,
+    peer: Peer,
+    /// the peer has answered a FIN
+    heard_fin_ack: bool,
     decoder: Decoder,
     receive: Receive,
     send: Send,
@@ -78,6 +98,8 @@ impl Stream {
     pub fn new(now: Duration) -> Self {
         Self {
             channel: Channel::Opening,
+            peer: Peer::Full,
+            heard_fin_ack: false,
             decoder: Decoder::default(),
             receive: Receive::new(RECEIVE_WINDOW),
             send: Send::default(),
@@ -92,6 +114,17 @@ impl Stream {
                 sent: 0,
             }),
         }
+    }
+
+    /// Says what is known of the peer; [`Peer::Full`] where nobody says anything.
+    pub fn set_peer(&mut self, peer: Peer) {
+        self.peer = peer;
+        self.fin_ack &= peer != Peer::Plain;
+    }
+
+    /// Whether the peer has answered a FIN on this stream.
+    pub fn heard_fin_ack(&self) -> bool {
+        self.heard_fin_ack
     }
 
     /// The channel has opened.
@@ -130,9 +163,10 @@ impl Stream {
             None => {}
             Some(Flag::Fin) => {
                 self.receive.finish();
-                self.fin_ack = true;
+                self.fin_ack = self.peer != Peer::Plain;
             }
             Some(Flag::FinAck) => {
+                self.heard_fin_ack = true;
                 self.send.acknowledged();
                 self.answered_last = false;
             }
@@ -265,12 +299,17 @@ impl Stream {
         if std::mem::take(&mut self.reset) {
             return Some(flagged(Flag::Reset));
         }
-        let mut frame = if std::mem::take(&mut self.fin_ack) {
+        let max_payload = match self.peer {
+            Peer::Full => MAX_PAYLOAD,
+            Peer::Unknown | Peer::Plain => MAX_PAYLOAD_PLAIN,
+        };
+        let mut frame = if self.fin_ack && self.peer != Peer::Unknown {
+            self.fin_ack = false;
             self.answered_last = true;
             flagged(Flag::FinAck)
         } else if std::mem::take(&mut self.stop_sending) {
             flagged(Flag::StopSending)
-        } else if let Some(frame) = self.send.next_frame(buffered, flush) {
+        } else if let Some(frame) = self.send.next_frame(buffered, flush, max_payload) {
             frame
         } else if self.receive.owes_window(self.send.peer_knows_windows()) {
             Frame::default()

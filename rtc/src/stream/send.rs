@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Ready, StreamError};
 use crate::frame::{Flag, Frame};
-use crate::limits::{FIRST_WINDOW, MAX_BUFFERED, MAX_PAYLOAD, MAX_UNSENT};
+use crate::limits::{FIRST_WINDOW, MAX_BUFFERED, MAX_UNSENT};
 
 #[derive(Debug, Default)]
 pub(super) struct Send {
@@ -77,7 +77,12 @@ impl Send {
         }
     }
 
-    pub(super) fn next_frame(&mut self, buffered: usize, flush: bool) -> Option<Frame> {
+    pub(super) fn next_frame(
+        &mut self,
+        buffered: usize,
+        flush: bool,
+        max_payload: usize,
+    ) -> Option<Frame> {
         match self.state {
             State::Open | State::Finishing => {}
             State::StoppedFinishing => {
@@ -104,8 +109,8 @@ impl Send {
             Window::Until(allowed) => allowed,
         };
         let allowed = usize::try_from(allowed.saturating_sub(self.sent)).unwrap_or(usize::MAX);
-        let n = self.unsent.len().min(MAX_PAYLOAD).min(allowed);
-        if n == 0 || (n < MAX_PAYLOAD && n < allowed && !flush && !finishing) {
+        let n = self.unsent.len().min(max_payload).min(allowed);
+        if n == 0 || (n < max_payload && n < allowed && !flush && !finishing) {
             return None;
         }
         let payload = self.cut(n);

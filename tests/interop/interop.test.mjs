@@ -1,0 +1,110 @@
+// Browser to browser with js-libp2p, each as dialler and as listener, through a relay of each.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startBrowser, until } from "../browser/harness.mjs";
+import { openPeer, startRelayOf, startSite } from "./pages.mjs";
+import { prepare } from "./prepare.mjs";
+
+/** bytes; below, at and above what a frame, and what js-libp2p's buffers hold. */
+const LENGTHS = [1, 100, 16_365, 16_384, 65_537, 1 << 20, 16 << 20];
+
+/** More than the 512 numbers that a browser has for each side's channels. */
+const STREAMS = 600;
+
+/** bytes; what js-libp2p pushes into a channel before it waits. */
+const PUSHED = 2 << 20;
+
+const made = {};
+before(async () => {
+  await prepare();
+  made.browser = await startBrowser({ webgpu: false });
+  made.site = await startSite();
+  made.relays = {};
+  for (const kind of ["js", "ours"]) made.relays[kind] = await startRelayOf(kind);
+});
+after(async () => {
+  await made.browser?.close();
+  made.site?.close();
+  for (const relay of Object.values(made.relays ?? {})) await relay.remove();
+});
+
+async function pushes(from, to) {
+  const pushed = from.call("push", to.id, PUSHED);
+  await Promise.race([pushed, until("a reader is paused", () => to.call("paused"))]);
+  await to.call("release");
+  assert.equal(await pushed, PUSHED);
+}
+
+async function gossips(from, to, text) {
+  await until(`somebody listens to ${text}`, () => from.call("publish", text));
+  await to.line(`message ${text}`);
+}
+
+async function exchanges(dialler, listener) {
+  for (const length of LENGTHS) await dialler.call("echo", listener.id, length);
+  for (const length of [1, 1 << 20]) await listener.call("echo", dialler.id, length);
+  await dialler.call("streams", listener.id, STREAMS);
+  await listener.call("streams", dialler.id, 20);
+  await pushes(dialler, listener);
+  await pushes(listener, dialler);
+  await gossips(dialler, listener, "hello from the dialler");
+  await gossips(listener, dialler, "hello from the listener");
+}
+
+const PAIRS = [["ours", "js"], ["js", "ours"], ["ours", "ours"]];
+
+for (const relay of ["js", "ours"]) {
+  for (const [from, to] of PAIRS) {
+    test(`${from} dials ${to} through the relay of ${relay}`, { timeout: 90_000 }, async () => {
+      const { address } = made.relays[relay];
+      const { origin } = made.site;
+      const [dialler, listener] = await Promise.all(
+        [from, to].map((kind) => openPeer(made.browser, origin, kind, address)));
+      try {
+        const dialled = await dialler.call("dial", await listener.call("address", true));
+        assert.match(dialled, /\/webrtc\b/);
+        await listener.line(`accepted /webrtc/p2p/${dialler.id}`);
+        for (const peer of [dialler, listener]) {
+          assert.match(String(await peer.pairs()), /^(host|prflx)-(host|prflx)$/);
+        }
+        await exchanges(dialler, listener);
+      } finally {
+        await Promise.all([dialler, listener].map((peer) => peer.close()));
+      }
+    });
+  }
+}
+
+/** Two of our peers whose only way is the relay's certificate, with streams over circuits. */
+const direct = async (check) => {
+  const { direct: address, peerId } = made.relays.ours;
+  const peers = await Promise.all([0, 1].map(() =>
+    openPeer(made.browser, made.site.origin, "ours", address, { relayed: true })));
+  try {
+    for (const peer of peers) await peer.line(`ping ${peerId}`);
+    await check(peers, address);
+  } finally {
+    await Promise.all(peers.map((peer) => peer.close()));
+  }
+};
+
+test("a relay is reached by its certificate alone, and carries signalling", { timeout: 90_000 }, () =>
+  direct(async ([dialler, listener]) => {
+    const circuit = await dialler.call("dial", await listener.call("address", false));
+    assert.match(circuit, /webrtc-direct.*p2p-circuit/);
+    await dialler.call("echo", listener.id, 1_000);
+    await dialler.call("streams", listener.id, 20);
+    await dialler.call("dial", await listener.call("address", true));
+    await listener.line(`accepted /webrtc/p2p/${dialler.id}`);
+    await dialler.line(`upgraded ${listener.id}`);
+    await dialler.call("echo", listener.id, 1 << 20);
+  }));
+
+test("a server that is not the one of the address is refused, with the stage", { timeout: 90_000 }, () =>
+  direct(async ([dialler, listener], address) => {
+    const relay = address.replace(/\/p2p\/.*/, "");
+    await assert.rejects(dialler.call("dial", `${relay}/p2p/${listener.id}`), /proving who the peer is failed/);
+    const other = relay.replace(/certhash\/uEi(.)/, (_, letter) => `certhash/uEi${letter === "A" ? "B" : "A"}`);
+    assert.notEqual(other, relay);
+    await assert.rejects(dialler.call("dial", `${other}/p2p/${made.relays.ours.peerId}`), /finding a direct way failed/);
+  }));
