@@ -98,6 +98,8 @@ export class Peer {
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
+      // A page that is busy for a while on a small machine is not gone.
+      connectionMonitor: { enabled: false },
       services: { identify: identify(), ping: ping(), gossip: gossipsub() },
     });
     await this.#node.handle(ECHO, async (stream) => {
