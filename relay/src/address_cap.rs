@@ -1,5 +1,6 @@
-//! Owns the cap on connections per address: an IPv4 address, or an IPv6 /64, since one household
-//! or one server holds a whole /64.
+//! Owns who may connect: how many connections an address has (an IPv4 address, or an IPv6 /64,
+//! since one household or one server holds a whole /64) and its subnet, and how fast it may begin
+//! handshakes.
 //!
 //! A connection counts from the start of its handshake until it is closed or fails. One whose
 //! address holds no IP, or that comes through a circuit, is nobody's and counts for none: the
@@ -8,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -20,10 +22,14 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-/// How many connections each address has.
+use crate::bucket::{AddressBuckets, Bucket};
+use crate::limits;
+
+/// How many connections each address has, or whatever else is counted by addresses.
 #[derive(Debug)]
 pub(crate) struct Tally {
     max_per_block: u32,
+    block_of: fn(IpAddr) -> IpAddr,
     /// Invariant: no block with zero connections, so that its size is bounded by theirs.
     n_by_block: BTreeMap<IpAddr, u32>,
 }
@@ -37,14 +43,19 @@ pub(crate) struct AddressFull {
 
 impl Tally {
     pub(crate) fn new(max_per_block: u32) -> Self {
+        Self::by(block_of, max_per_block)
+    }
+
+    fn by(block_of: fn(IpAddr) -> IpAddr, max_per_block: u32) -> Self {
         Self {
             max_per_block,
+            block_of,
             n_by_block: BTreeMap::new(),
         }
     }
 
     pub(crate) fn admit(&mut self, ip: IpAddr) -> Result<(), AddressFull> {
-        let n = self.n_by_block.entry(block_of(ip)).or_insert(0);
+        let n = self.n_by_block.entry((self.block_of)(ip)).or_insert(0);
         if *n >= self.max_per_block {
             return Err(AddressFull {
                 max_per_block: self.max_per_block,
@@ -56,7 +67,7 @@ impl Tally {
 
     /// Takes back one [`Tally::admit`] of the same address.
     pub(crate) fn release(&mut self, ip: IpAddr) {
-        if let Entry::Occupied(mut entry) = self.n_by_block.entry(block_of(ip)) {
+        if let Entry::Occupied(mut entry) = self.n_by_block.entry((self.block_of)(ip)) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -71,6 +82,100 @@ pub(crate) fn block_of(ip: IpAddr) -> IpAddr {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// The IPv4 /24 or IPv6 /48 that an address is in.
+fn subnet_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Why a connection is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    AddressFull(#[from] AddressFull),
+    #[error("this address begins handshakes too fast")]
+    AddressTooFast,
+    #[error("all addresses together begin handshakes too fast")]
+    AllTooFast,
+    #[error("its subnet has as many connections as one may have")]
+    SubnetFull,
+    #[error("this address has as many handshakes as one may have at once")]
+    TooManyPending,
+}
+
+/// What a connection is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Established,
+    Pending,
+}
+
+/// Decides who may begin a handshake.
+#[derive(Debug)]
+struct Gate {
+    connections: Tally,
+    by_subnet: Tally,
+    pending: Tally,
+    rates: AddressBuckets,
+    all: Bucket,
+}
+
+impl Gate {
+    fn new(max_per_ip: u32, seed: u64) -> Self {
+        let max_per_subnet = max_per_ip.saturating_mul(limits::ADDRESSES_PER_SUBNET);
+        Self {
+            connections: Tally::new(max_per_ip),
+            by_subnet: Tally::by(subnet_of, max_per_subnet),
+            pending: Tally::new(limits::max_pending_per_ip(max_per_ip)),
+            rates: AddressBuckets::new(limits::handshakes_per_ip(max_per_ip), seed),
+            all: Bucket::default(),
+        }
+    }
+
+    /// Counts a handshake that begins, or says why it may not; then nothing is counted.
+    fn admit(&mut self, now: Duration, ip: IpAddr) -> Result<(), Refusal> {
+        self.connections.admit(ip)?;
+        if self.by_subnet.admit(ip).is_err() {
+            self.connections.release(ip);
+            return Err(Refusal::SubnetFull);
+        }
+        if self.pending.admit(ip).is_err() {
+            self.connections.release(ip);
+            self.by_subnet.release(ip);
+            return Err(Refusal::TooManyPending);
+        }
+        let refusal = if !self.rates.take(now, ip) {
+            Refusal::AddressTooFast
+        } else if !self.all.take(now, 1, limits::MAX_HANDSHAKES) {
+            Refusal::AllTooFast
+        } else {
+            return Ok(());
+        };
+        self.release(ip, Stage::Pending);
+        Err(refusal)
+    }
+
+    fn establish(&mut self, ip: IpAddr) {
+        self.pending.release(ip);
+    }
+
+    fn release(&mut self, ip: IpAddr, stage: Stage) {
+        self.connections.release(ip);
+        self.by_subnet.release(ip);
+        if stage == Stage::Pending {
+            self.pending.release(ip);
         }
     }
 }
@@ -91,23 +196,25 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
-/// Refuses the connection after an address's last allowed one.
+/// Refuses the connections that the gate does not admit.
 pub(crate) struct Behaviour {
-    tally: Tally,
-    ip_by_connection: BTreeMap<ConnectionId, IpAddr>,
+    gate: Gate,
+    started: Instant,
+    by_connection: BTreeMap<ConnectionId, (IpAddr, Stage)>,
 }
 
 impl Behaviour {
     pub(crate) fn new(max_per_block: u32) -> Self {
         Self {
-            tally: Tally::new(max_per_block),
-            ip_by_connection: BTreeMap::new(),
+            gate: Gate::new(max_per_block, rand::random()),
+            started: Instant::now(),
+            by_connection: BTreeMap::new(),
         }
     }
 
     fn forget(&mut self, connection_id: ConnectionId) {
-        if let Some(ip) = self.ip_by_connection.remove(&connection_id) {
-            self.tally.release(ip);
+        if let Some((ip, stage)) = self.by_connection.remove(&connection_id) {
+            self.gate.release(ip, stage);
         }
     }
 }
@@ -123,19 +230,26 @@ impl NetworkBehaviour for Behaviour {
         remote_addr: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         if let Some(ip) = ip_of(remote_addr) {
-            self.tally.admit(ip).map_err(ConnectionDenied::new)?;
-            self.ip_by_connection.insert(connection_id, ip);
+            self.gate
+                .admit(self.started.elapsed(), ip)
+                .map_err(ConnectionDenied::new)?;
+            self.by_connection
+                .insert(connection_id, (ip, Stage::Pending));
         }
         Ok(())
     }
 
     fn handle_established_inbound_connection(
         &mut self,
-        _connection_id: ConnectionId,
+        connection_id: ConnectionId,
         _peer: PeerId,
         _local_addr: &Multiaddr,
         _remote_addr: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if let Some((ip, stage @ Stage::Pending)) = self.by_connection.get_mut(&connection_id) {
+            *stage = Stage::Established;
+            self.gate.establish(*ip);
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -238,6 +352,68 @@ mod tests {
         cap.forget(first);
         cap.handle_pending_inbound_connection(second, &local, &remote)
             .unwrap();
+    }
+
+    /// Takes connections one after the other until one is refused.
+    fn fill(gate: &mut Gate, now: Duration, ips: impl Iterator<Item = IpAddr>) -> (u32, Refusal) {
+        let mut n_admitted = 0;
+        for ip in ips {
+            match gate.admit(now, ip) {
+                Ok(()) => n_admitted += 1,
+                Err(refusal) => return (n_admitted, refusal),
+            }
+        }
+        panic!("all {n_admitted} were admitted");
+    }
+
+    #[test]
+    fn half_open_handshakes_of_one_address_have_an_end() {
+        let mut gate = Gate::new(64, 1);
+        let now = Duration::from_secs(1);
+        let (n, refusal) = fill(&mut gate, now, std::iter::repeat_n(ip("192.0.2.1"), 100));
+        assert!(matches!(refusal, Refusal::TooManyPending), "{refusal}");
+        assert_eq!(n, limits::max_pending_per_ip(64));
+        gate.admit(now, ip("192.0.2.2")).unwrap();
+        gate.establish(ip("192.0.2.1"));
+        gate.admit(now, ip("192.0.2.1")).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_comes_and_goes_is_slowed() {
+        let mut gate = Gate::new(64, 1);
+        let rate = limits::handshakes_per_ip(64);
+        let mut n_admitted = 0;
+        for millis in 0..10_000 {
+            let now = Duration::from_millis(millis);
+            if gate.admit(now, ip("192.0.2.1")).is_ok() {
+                n_admitted += 1;
+                gate.release(ip("192.0.2.1"), Stage::Pending);
+            }
+        }
+        let most = rate.burst + 10 * rate.per_sec;
+        assert!((most - 1..=most).contains(&n_admitted), "{n_admitted}");
+    }
+
+    #[test]
+    fn a_subnet_has_its_share() {
+        let mut gate = Gate::new(2, 1);
+        let home = (0..=255).map(|last| IpAddr::from([192, 0, 2, last]));
+        let (n, refusal) = fill(&mut gate, Duration::ZERO, home);
+        assert!(matches!(refusal, Refusal::SubnetFull), "{refusal}");
+        assert_eq!(n, 2 * limits::ADDRESSES_PER_SUBNET);
+        gate.admit(Duration::ZERO, ip("192.0.3.1")).unwrap();
+    }
+
+    #[test]
+    fn all_together_are_slowed_and_a_refused_one_counts_for_nothing() {
+        let mut gate = Gate::new(64, 1);
+        let everybody = (0..20_000_u32).map(|n| IpAddr::from((n << 8).to_be_bytes()));
+        let (n, refusal) = fill(&mut gate, Duration::ZERO, everybody);
+        assert!(matches!(refusal, Refusal::AllTooFast), "{refusal}");
+        assert_eq!(u64::from(n), limits::MAX_HANDSHAKES.burst);
+        assert_eq!(gate.connections.n_by_block.len(), n as usize);
+        assert_eq!(gate.by_subnet.n_by_block.len(), n as usize);
+        assert_eq!(gate.pending.n_by_block.len(), n as usize);
     }
 
     #[test]

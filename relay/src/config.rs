@@ -132,13 +132,15 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "THRUM_KEY")]
     pub key: Option<PathBuf>,
 
-    /// Allows this many libp2p connections in all [default: 4096].
+    /// Allows this many libp2p connections in all [default: 10240].
     #[arg(long, value_name = "COUNT", env = "THRUM_MAX_CONNECTIONS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
     /// Allows this many libp2p connections from one IPv4 address or IPv6 /64; behind a proxy that
-    /// hides addresses, raise it to max-connections [default: 64].
+    /// hides addresses, raise it to max-connections.
+    /// Its subnet may have eight times as many, and handshakes keep to a rate that follows
+    /// [default: 64].
     #[arg(long, value_name = "COUNT", env = "THRUM_MAX_CONNECTIONS_PER_IP")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections_per_ip: Option<u32>,

@@ -3,12 +3,14 @@
 //! It holds no model logic, computes nothing, and never dials anyone.
 
 mod address_cap;
+mod bucket;
 pub mod config;
 mod http;
 mod identity;
 pub mod limits;
 mod metrics;
 mod network;
+mod open_files;
 mod small_file;
 mod stun;
 mod turn;
@@ -103,6 +105,7 @@ impl Relay {
     /// When a port is taken, naming it and the flag that changes it; when a secret does not hold.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let identity = identity::load_or_make(&config.key)?;
+        open_files::provide_for(config.max_connections);
         let cannot_serve = |source| BindError::Http {
             address: config.http,
             source,

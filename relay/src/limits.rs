@@ -4,27 +4,28 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Peers with a reservation at once; a tab holds one, so this is the largest hive of one relay.
-pub const MAX_RESERVATIONS: usize = 1024;
+pub const MAX_RESERVATIONS: usize = 8192;
 
 /// Reservations of one peer at once; a tab that reconnects may briefly hold two.
-pub const MAX_RESERVATIONS_PER_PEER: usize = 4;
+pub const MAX_RESERVATIONS_PER_PEER: usize = 2;
 
 /// How long a reservation lasts unless renewed; clients renew at three quarters of it.
 pub const RESERVATION_DURATION: Duration = Duration::from_secs(60 * 60);
 
-/// Circuits open at once; each costs two streams and at most two 256 KiB yamux windows.
-pub const MAX_CIRCUITS: usize = 256;
+/// Circuits open at once; each costs two streams and at most two 256 KiB yamux windows. Tabs need
+/// one for the seconds in which they agree on a direct connection: half of a full relay may.
+pub const MAX_CIRCUITS: usize = MAX_RESERVATIONS / 2;
 
-/// Circuits of one peer at once: an asker with several providers, or a provider with askers.
-pub const MAX_CIRCUITS_PER_PEER: usize = 16;
+/// Circuits of one peer at once: a tab dials four others at most, and as many dial it.
+pub const MAX_CIRCUITS_PER_PEER: usize = 8;
 
-/// How long one circuit lives. A conversation flows through it until tabs meet directly, so the
-/// libp2p default of two minutes would cut answers.
-pub const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long one circuit lives. What tabs say to meet directly takes seconds; an answer that must
+/// go through the relay takes minutes, and goes on over the next circuit.
+pub const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(10 * 60);
 
-/// Bytes that one circuit carries. A signed token frame is below 1 KiB: 64 MiB is about 65,000
-/// tokens, and far too little to move a model.
-pub const MAX_CIRCUIT_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that one circuit carries, both ways together. Meeting takes about 10 KB; a signed token
+/// frame is below 1 KiB, so that the longest answer, 4,096 tokens, still passes.
+pub const MAX_CIRCUIT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reservations a peer may ask for at once, and how often it gains another one.
 pub const RESERVATION_BURST_PER_PEER: (NonZeroU32, Duration) =
@@ -41,11 +42,15 @@ pub const CIRCUIT_BURST_PER_PEER: (NonZeroU32, Duration) = (non_zero(64), Durati
 pub const CIRCUIT_BURST_PER_IP: (NonZeroU32, Duration) =
     (non_zero(512), Duration::from_millis(500));
 
-/// Established connections in all, unless configured.
-pub const DEFAULT_MAX_CONNECTIONS: u32 = 4096;
+/// Established connections in all, unless configured: every peer with a reservation, and a
+/// quarter more that only ask.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 10_240;
 
 /// Connections, established or in their handshake, of one address, unless configured.
 pub const DEFAULT_MAX_CONNECTIONS_PER_IP: u32 = 64;
+
+/// Connections of one subnet (IPv4 /24 or IPv6 /48) for each that one address may have.
+pub const ADDRESSES_PER_SUBNET: u32 = 8;
 
 /// Established connections of one peer; two transports, twice during a reconnect.
 pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
@@ -53,8 +58,38 @@ pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Handshakes at once; each webrtc-direct handshake holds a whole peer connection.
 pub const MAX_PENDING_CONNECTIONS: u32 = 256;
 
+/// Handshakes in all; each is some ten signatures and key agreements.
+pub const MAX_HANDSHAKES: Rate = Rate {
+    per_sec: 200,
+    burst: 400,
+};
+
+/// How fast one address may begin handshakes that may have so many connections: half of them at
+/// once, all of them in a quarter of a minute.
+#[must_use]
+pub const fn handshakes_per_ip(max_connections_per_ip: u32) -> Rate {
+    let n = max_connections_per_ip as u64;
+    Rate {
+        per_sec: n.div_ceil(16),
+        burst: n.div_ceil(2) + 4,
+    }
+}
+
+/// Handshakes at once of one address that may have so many connections.
+#[must_use]
+pub const fn max_pending_per_ip(max_connections_per_ip: u32) -> u32 {
+    max_connections_per_ip.div_ceil(4) + 4
+}
+
 /// How long a handshake may take; webrtc-direct needs about ten round trips.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes; the largest WebSocket message. A browser writes what noise has gathered in one: at most
+/// 128 KiB and then a frame of 64 KiB.
+pub const MAX_WEBSOCKET_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Streams of one connection at once; a busy peer has some thirty.
+pub const MAX_STREAMS_PER_CONNECTION: usize = 128;
 
 /// How long a connection without a reservation, a circuit or a stream is kept. A tab that only
 /// asks sits idle between prompts.
@@ -70,12 +105,12 @@ pub const MAX_REGISTRATION_SECS: u64 = 2 * 60 * 60;
 /// Rendezvous namespaces of one peer: the product's and a few capabilities.
 pub const MAX_REGISTRATIONS_PER_PEER: usize = 16;
 
-/// Rendezvous registrations in all; every peer with a reservation in four namespaces.
-pub const MAX_REGISTRATIONS: usize = 4 * MAX_RESERVATIONS;
+/// Rendezvous registrations in all; every peer with a reservation in two namespaces.
+pub const MAX_REGISTRATIONS: usize = 2 * MAX_RESERVATIONS;
 
 /// Rendezvous cookies remembered. Each may list every registration (8 B each), so this bounds
-/// them to about 32 MiB with their overhead.
-pub const MAX_COOKIES: usize = 512;
+/// them to about 64 MiB with their overhead.
+pub const MAX_COOKIES: usize = 256;
 
 /// Registrations that a peer may make in [`REGISTRATION_WINDOW`] before it is disconnected.
 /// The rendezvous server keeps a replaced registration until its time is up, so an unbounded
@@ -120,8 +155,8 @@ pub const REQUESTS_PER_ADDRESS: Rate = Rate {
     burst: 60,
 };
 
-/// count; addresses whose requests are counted apart, 16 B each. More share a bucket by chance.
-pub const REQUEST_BUCKETS: usize = 16 * 1024;
+/// count; addresses that are counted apart in one table, 16 B each. More share one by chance.
+pub const ADDRESS_BUCKETS: usize = 16 * 1024;
 
 /// Datagrams read from the sockets and not yet handled, of clients and of peers each.
 pub const MAX_WAITING_DATAGRAMS: usize = 256;

@@ -11,7 +11,7 @@
 //! Not here: TCP, TLS and DTLS between client and relay, reserved ports, several addresses.
 
 mod allocation;
-pub(crate) mod budget;
+mod budget;
 mod reach;
 mod requests;
 pub(crate) mod secret;
@@ -25,11 +25,12 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelValue;
 
 use crate::address_cap::Tally;
+use crate::bucket::AddressBuckets;
 use crate::limits::{MAX_ALLOCATIONS_PER_IP, MAX_DATAGRAM_BYTES, REQUESTS_PER_ADDRESS};
 use crate::stun::write::{Draft, channel_data};
 use crate::stun::{Class, Message, Method, TransactionId, attribute};
 use allocation::Allocations;
-use budget::{Accounts, AddressBuckets};
+use budget::Accounts;
 use secret::Secret;
 
 /// The moment of an input.
@@ -155,7 +156,7 @@ impl Server {
         Self {
             terms,
             secret,
-            buckets: AddressBuckets::new(seed),
+            buckets: AddressBuckets::new(REQUESTS_PER_ADDRESS, seed),
             accounts: Accounts::default(),
             tally: Tally::new(MAX_ALLOCATIONS_PER_IP),
             allocations: Allocations::default(),

@@ -41,12 +41,15 @@ pub(super) fn build(
     let Ok(builder) = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_other_transport(|keypair| {
-            let transport = websocket::Config::new(tcp::tokio::Transport::new(
-                tcp::Config::default().nodelay(true),
-            ))
-            .upgrade(Version::V1Lazy)
-            .authenticate(noise::Config::new(keypair)?)
-            .multiplex(yamux::Config::default());
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            let mut websocket = websocket::Config::new(tcp);
+            websocket.set_max_data_size(limits::MAX_WEBSOCKET_MESSAGE_BYTES);
+            let mut yamux = yamux::Config::default();
+            yamux.set_max_num_streams(limits::MAX_STREAMS_PER_CONNECTION);
+            let transport = websocket
+                .upgrade(Version::V1Lazy)
+                .authenticate(noise::Config::new(keypair)?)
+                .multiplex(yamux);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(transport)
         })
         .map_err(|error| failed(&error))?

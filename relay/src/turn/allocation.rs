@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::budget::Bucket;
 use super::secret::User;
 use super::{Client, Refusal, RelayId};
+use crate::bucket::Bucket;
 use crate::limits::{
     ALLOCATION_LIFETIME, CHANNEL_LIFETIME, MAX_ALLOCATION_AGE, MAX_CHANNELS, MAX_PERMISSIONS,
     PERMISSION_LIFETIME,

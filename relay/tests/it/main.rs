@@ -11,6 +11,8 @@
 
 mod client;
 mod command;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod http;
 mod peers;
 mod rig;
