@@ -135,7 +135,7 @@ export interface PeerView {
   /** Why it is not reached directly, where that was tried and failed. */
   directError: string | null;
   /** A direct connection as the browser measures it: what lies between, and bytes since it stands. */
-  link: { through: "network" | "nat" | "turn"; bytesIn: number; bytesOut: number } | null;
+  link: { through: "network" | "unknown" | "nat" | "turn"; bytesIn: number; bytesOut: number } | null;
 }
 
 export interface Capabilities {

@@ -151,6 +151,8 @@ pub struct LinkView {
 pub enum Through {
     /// nothing: both are reached at addresses of their own
     Network,
+    /// perhaps a NAT: an address was found only when packets came from it
+    Unknown,
     /// at least one NAT
     Nat,
     /// a TURN server, which passes on what it cannot read

@@ -96,12 +96,13 @@ pub fn path(path: Path) -> &'static str {
 #[must_use]
 pub fn link(link: &LinkView) -> String {
     let through = match link.through {
-        Through::Network => "same network",
-        Through::Nat => "through NAT",
-        Through::Turn => "through TURN",
+        Through::Network => "same network, ",
+        Through::Unknown => "",
+        Through::Nat => "through NAT, ",
+        Through::Turn => "through TURN, ",
     };
     let (bytes_in, bytes_out) = (format::bytes(link.bytes_in), format::bytes(link.bytes_out));
-    format!("{through}, {bytes_in} in, {bytes_out} out")
+    format!("{through}{bytes_in} in, {bytes_out} out")
 }
 
 /// How far a relay's connection is.

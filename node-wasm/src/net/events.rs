@@ -307,7 +307,8 @@ impl Net {
 fn view_of(stats: &LinkStats) -> LinkView {
     let through = match stats.local.max(stats.remote) {
         CandidateKind::Host => Through::Network,
-        CandidateKind::Reflexive => Through::Nat,
+        CandidateKind::PeerReflexive => Through::Unknown,
+        CandidateKind::ServerReflexive => Through::Nat,
         CandidateKind::Relay => Through::Turn,
     };
     LinkView {

@@ -12,8 +12,11 @@ use web_sys::RtcPeerConnection;
 pub enum CandidateKind {
     /// at an address of its own machine
     Host,
+    /// at an address that was found only when its packets came: behind a NAT, or one whose own
+    /// address a browser does not tell
+    PeerReflexive,
     /// at the address that a NAT gave it
-    Reflexive,
+    ServerReflexive,
     /// through a TURN server
     Relay,
 }
@@ -46,7 +49,8 @@ pub(super) async fn stats(connection: &RtcPeerConnection) -> Option<LinkStats> {
         Some(match &*text(&candidate, "candidateType")? {
             "host" => CandidateKind::Host,
             "relay" => CandidateKind::Relay,
-            _ => CandidateKind::Reflexive,
+            "srflx" => CandidateKind::ServerReflexive,
+            _ => CandidateKind::PeerReflexive,
         })
     };
     let bytes = |name| number(&pair, name).unwrap_or(0.0) as u64;
