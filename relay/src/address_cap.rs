@@ -115,6 +115,19 @@ pub(crate) enum Refusal {
     TooManyPending,
 }
 
+impl Refusal {
+    /// What it is counted under.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::AddressFull(_) => "AddressFull",
+            Self::AddressTooFast => "AddressTooFast",
+            Self::AllTooFast => "AllTooFast",
+            Self::SubnetFull => "SubnetFull",
+            Self::TooManyPending => "TooManyPending",
+        }
+    }
+}
+
 /// What a connection is counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {

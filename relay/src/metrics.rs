@@ -48,6 +48,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HttpLabels {
     route: &'static str,
     status: u16,
@@ -72,7 +77,7 @@ impl HttpMetrics {
 #[derive(Default)]
 pub(crate) struct NetworkMetrics {
     connections: Family<TransportLabels, Gauge>,
-    connections_refused: Counter,
+    connections_refused: Family<ReasonLabels, Counter>,
     connections_failed: Counter,
     reservations: Gauge,
     reservation_requests: Family<OutcomeLabels, Counter>,
@@ -111,8 +116,11 @@ impl NetworkMetrics {
         self.reservations.set(self.reserved.len() as i64);
     }
 
-    pub(crate) fn refused(&self) {
-        self.connections_refused.inc();
+    /// `reason` is one of the relay's own names.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.connections_refused
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
     }
 
     pub(crate) fn failed(&self) {

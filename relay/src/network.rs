@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::address_cap::Refusal;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::limits;
@@ -234,8 +235,10 @@ impl Network {
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 if let ListenError::Denied { cause } = &error {
-                    self.metrics.refused();
-                    tracing::debug!(%cause, "connection refused");
+                    let refusal = cause.downcast_ref::<Refusal>();
+                    let reason = refusal.map_or("TooManyInAll", Refusal::name);
+                    self.metrics.refused(reason);
+                    tracing::debug!(reason, "connection refused");
                 } else {
                     self.metrics.failed();
                     tracing::debug!(%error, "handshake failed");

@@ -245,7 +245,7 @@ async fn one_address_gets_its_connections_and_no_more() {
     let mut late = Client::new();
     late.dial(relay.ws()).await.unwrap_err();
     relay
-        .await_metric("thrum_relay_connections_refused_total 1")
+        .await_metric("thrum_relay_connections_refused_total{reason=\"AddressFull\"} 1")
         .await;
 
     admitted.pop().unwrap().abort();
