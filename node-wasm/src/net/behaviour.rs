@@ -1,6 +1,5 @@
 //! The libp2p protocols a tab speaks, and the transports under them.
 
-use super::paced::Paced;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
@@ -9,11 +8,11 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport as _, connection_limits, identify, noise, ping, relay,
-    rendezvous, webrtc_websys, websocket_websys, yamux,
+    rendezvous, websocket_websys, yamux,
 };
 use std::time::Duration;
 use thrum_protocol::PROTOCOL;
-use thrum_rtc::browser::{Config, Control};
+use thrum_rtc::browser::{Config, Control, DirectTransport};
 
 /// s; the machine decides when a connection is of no more use, not a timer of libp2p. A week: the
 /// browser's timers hold 24 days at most.
@@ -89,7 +88,6 @@ fn transport(
 ) -> Boxed<(PeerId, StreamMuxerBox)> {
     let secured = || noise::Config::new(keypair).expect("noise signs with any Ed25519 key");
     let circuits = circuits
-        .map(|circuit, _| Paced::new(circuit))
         .upgrade(Version::V1Lazy)
         .authenticate(secured())
         .multiplex(yamux::Config::default())
@@ -99,7 +97,7 @@ fn transport(
         .authenticate(secured())
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let webrtc = webrtc_websys::Transport::new(webrtc_websys::Config::new(keypair))
+    let webrtc = DirectTransport::new(keypair)
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     tabs.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
         .or_transport(circuits)

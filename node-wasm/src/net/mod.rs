@@ -9,7 +9,6 @@ mod discovery;
 mod events;
 mod frames;
 pub(crate) mod ice;
-mod paced;
 mod relay_slot;
 mod relays;
 mod streams;
