@@ -6,12 +6,14 @@
 //! address holds no IP, or that comes through a circuit, is nobody's and counts for none: the
 //! IP in a circuit's address is the relay's.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -22,8 +24,8 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::bucket::{AddressBuckets, Bucket};
-use crate::limits;
+pub(crate) use gate::Refusal;
+use gate::{Gate, Origin, Stage};
 
 /// How many connections each address has, or whatever else is counted by addresses.
 #[derive(Debug)]
@@ -86,119 +88,12 @@ pub(crate) fn block_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The IPv4 /24 or IPv6 /48 that an address is in.
-fn subnet_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, ..] = ip.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
-        }
-    }
-}
-
-/// Why a connection is refused.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    AddressFull(#[from] AddressFull),
-    #[error("this address begins handshakes too fast")]
-    AddressTooFast,
-    #[error("all addresses together begin handshakes too fast")]
-    AllTooFast,
-    #[error("its subnet has as many connections as one may have")]
-    SubnetFull,
-    #[error("this address has as many handshakes as one may have at once")]
-    TooManyPending,
-}
-
-impl Refusal {
-    /// What it is counted under.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::AddressFull(_) => "AddressFull",
-            Self::AddressTooFast => "AddressTooFast",
-            Self::AllTooFast => "AllTooFast",
-            Self::SubnetFull => "SubnetFull",
-            Self::TooManyPending => "TooManyPending",
-        }
-    }
-}
-
-/// What a connection is counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Established,
-    Pending,
-}
-
-/// Decides who may begin a handshake.
-#[derive(Debug)]
-struct Gate {
-    connections: Tally,
-    by_subnet: Tally,
-    pending: Tally,
-    rates: AddressBuckets,
-    all: Bucket,
-}
-
-impl Gate {
-    fn new(max_per_ip: u32, seed: u64) -> Self {
-        let max_per_subnet = max_per_ip.saturating_mul(limits::ADDRESSES_PER_SUBNET);
-        Self {
-            connections: Tally::new(max_per_ip),
-            by_subnet: Tally::by(subnet_of, max_per_subnet),
-            pending: Tally::new(limits::max_pending_per_ip(max_per_ip)),
-            rates: AddressBuckets::new(limits::handshakes_per_ip(max_per_ip), seed),
-            all: Bucket::default(),
-        }
-    }
-
-    /// Counts a handshake that begins, or says why it may not; then nothing is counted.
-    fn admit(&mut self, now: Duration, ip: IpAddr) -> Result<(), Refusal> {
-        self.connections.admit(ip)?;
-        if self.by_subnet.admit(ip).is_err() {
-            self.connections.release(ip);
-            return Err(Refusal::SubnetFull);
-        }
-        if self.pending.admit(ip).is_err() {
-            self.connections.release(ip);
-            self.by_subnet.release(ip);
-            return Err(Refusal::TooManyPending);
-        }
-        let refusal = if !self.rates.take(now, ip) {
-            Refusal::AddressTooFast
-        } else if !self.all.take(now, 1, limits::MAX_HANDSHAKES) {
-            Refusal::AllTooFast
-        } else {
-            return Ok(());
-        };
-        self.release(ip, Stage::Pending);
-        Err(refusal)
-    }
-
-    fn establish(&mut self, ip: IpAddr) {
-        self.pending.release(ip);
-    }
-
-    fn release(&mut self, ip: IpAddr, stage: Stage) {
-        self.connections.release(ip);
-        self.by_subnet.release(ip);
-        if stage == Stage::Pending {
-            self.pending.release(ip);
-        }
-    }
-}
-
-/// Whose connection this is; `None` for one through a circuit.
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+/// Where this connection comes from; `None` for one through a circuit.
+fn origin_of(address: &Multiaddr) -> Option<Origin> {
     if address.iter().any(|part| part == Protocol::P2pCircuit) {
         return None;
     }
-    address.iter().find_map(|part| {
+    let ip = address.iter().find_map(|part| {
         if let Protocol::Ip4(ip) = part {
             Some(IpAddr::V4(ip))
         } else if let Protocol::Ip6(ip) = part {
@@ -206,14 +101,16 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         } else {
             None
         }
-    })
+    })?;
+    let is_proven = address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    Some(Origin { ip, is_proven })
 }
 
 /// Refuses the connections that the gate does not admit.
 pub(crate) struct Behaviour {
     gate: Gate,
     started: Instant,
-    by_connection: BTreeMap<ConnectionId, (IpAddr, Stage)>,
+    by_connection: BTreeMap<ConnectionId, (Origin, Stage)>,
 }
 
 impl Behaviour {
@@ -226,8 +123,8 @@ impl Behaviour {
     }
 
     fn forget(&mut self, connection_id: ConnectionId) {
-        if let Some((ip, stage)) = self.by_connection.remove(&connection_id) {
-            self.gate.release(ip, stage);
+        if let Some((origin, stage)) = self.by_connection.remove(&connection_id) {
+            self.gate.release(origin, stage);
         }
     }
 }
@@ -242,12 +139,12 @@ impl NetworkBehaviour for Behaviour {
         _local_addr: &Multiaddr,
         remote_addr: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if let Some(ip) = ip_of(remote_addr) {
+        if let Some(origin) = origin_of(remote_addr) {
             self.gate
-                .admit(self.started.elapsed(), ip)
+                .admit(self.started.elapsed(), origin)
                 .map_err(ConnectionDenied::new)?;
             self.by_connection
-                .insert(connection_id, (ip, Stage::Pending));
+                .insert(connection_id, (origin, Stage::Pending));
         }
         Ok(())
     }
@@ -259,9 +156,9 @@ impl NetworkBehaviour for Behaviour {
         _local_addr: &Multiaddr,
         _remote_addr: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if let Some((ip, stage @ Stage::Pending)) = self.by_connection.get_mut(&connection_id) {
+        if let Some((origin, stage @ Stage::Pending)) = self.by_connection.get_mut(&connection_id) {
             *stage = Stage::Established;
-            self.gate.establish(*ip);
+            self.gate.establish(*origin);
         }
         Ok(dummy::ConnectionHandler)
     }
@@ -367,76 +264,15 @@ mod tests {
             .unwrap();
     }
 
-    /// Takes connections one after the other until one is refused.
-    fn fill(gate: &mut Gate, now: Duration, ips: impl Iterator<Item = IpAddr>) -> (u32, Refusal) {
-        let mut n_admitted = 0;
-        for ip in ips {
-            match gate.admit(now, ip) {
-                Ok(()) => n_admitted += 1,
-                Err(refusal) => return (n_admitted, refusal),
-            }
-        }
-        panic!("all {n_admitted} were admitted");
-    }
-
-    #[test]
-    fn half_open_handshakes_of_one_address_have_an_end() {
-        let mut gate = Gate::new(64, 1);
-        let now = Duration::from_secs(1);
-        let (n, refusal) = fill(&mut gate, now, std::iter::repeat_n(ip("192.0.2.1"), 100));
-        assert!(matches!(refusal, Refusal::TooManyPending), "{refusal}");
-        assert_eq!(n, limits::max_pending_per_ip(64));
-        gate.admit(now, ip("192.0.2.2")).unwrap();
-        gate.establish(ip("192.0.2.1"));
-        gate.admit(now, ip("192.0.2.1")).unwrap();
-    }
-
-    #[test]
-    fn an_address_that_comes_and_goes_is_slowed() {
-        let mut gate = Gate::new(64, 1);
-        let rate = limits::handshakes_per_ip(64);
-        let mut n_admitted = 0;
-        for millis in 0..10_000 {
-            let now = Duration::from_millis(millis);
-            if gate.admit(now, ip("192.0.2.1")).is_ok() {
-                n_admitted += 1;
-                gate.release(ip("192.0.2.1"), Stage::Pending);
-            }
-        }
-        let most = rate.burst + 10 * rate.per_sec;
-        assert!((most - 1..=most).contains(&n_admitted), "{n_admitted}");
-    }
-
-    #[test]
-    fn a_subnet_has_its_share() {
-        let mut gate = Gate::new(2, 1);
-        let home = (0..=255).map(|last| IpAddr::from([192, 0, 2, last]));
-        let (n, refusal) = fill(&mut gate, Duration::ZERO, home);
-        assert!(matches!(refusal, Refusal::SubnetFull), "{refusal}");
-        assert_eq!(n, 2 * limits::ADDRESSES_PER_SUBNET);
-        gate.admit(Duration::ZERO, ip("192.0.3.1")).unwrap();
-    }
-
-    #[test]
-    fn all_together_are_slowed_and_a_refused_one_counts_for_nothing() {
-        let mut gate = Gate::new(64, 1);
-        let everybody = (0..20_000_u32).map(|n| IpAddr::from((n << 8).to_be_bytes()));
-        let (n, refusal) = fill(&mut gate, Duration::ZERO, everybody);
-        assert!(matches!(refusal, Refusal::AllTooFast), "{refusal}");
-        assert_eq!(u64::from(n), limits::MAX_HANDSHAKES.burst);
-        assert_eq!(gate.connections.n_by_block.len(), n as usize);
-        assert_eq!(gate.by_subnet.n_by_block.len(), n as usize);
-        assert_eq!(gate.pending.n_by_block.len(), n as usize);
-    }
-
     #[test]
     fn a_circuit_is_no_address() {
         let relay = PeerId::random();
         let through: Multiaddr = format!("/ip4/192.0.2.1/tcp/1/ws/p2p/{relay}/p2p-circuit")
             .parse()
             .unwrap();
-        assert_eq!(ip_of(&through), None);
+        assert_eq!(origin_of(&through), None);
         let webrtc: Multiaddr = "/ip6/2001:db8::1/udp/3/webrtc-direct".parse().unwrap();
-        assert_eq!(ip_of(&webrtc), Some(ip("2001:db8::1")));
+        let (ip, is_proven) = (ip("2001:db8::1"), false);
+        assert_eq!(origin_of(&webrtc), Some(Origin { ip, is_proven }));
     }
 }

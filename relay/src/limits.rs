@@ -64,6 +64,16 @@ pub const MAX_HANDSHAKES: Rate = Rate {
     burst: 400,
 };
 
+/// Handshakes in all over UDP, where addresses may be invented: webrtc-direct, by which a relay
+/// without a certificate is reached.
+pub const MAX_UNPROVEN_HANDSHAKES: Rate = Rate {
+    per_sec: 32,
+    burst: 64,
+};
+
+/// Handshakes over UDP at once. The rest of [`MAX_PENDING_CONNECTIONS`] is for TCP.
+pub const MAX_PENDING_UNPROVEN: u32 = 128;
+
 /// How fast one address may begin handshakes that may have so many connections: half of them at
 /// once, all of them in a quarter of a minute.
 #[must_use]
@@ -236,4 +246,5 @@ const _: () = assert!(DEFAULT_MAX_CONNECTIONS_PER_IP <= DEFAULT_MAX_CONNECTIONS)
 const _: () = assert!(MAX_ALLOCATIONS_PER_PEER <= MAX_ALLOCATIONS);
 const _: () = assert!(MAX_ALLOCATIONS < MAX_TURN_PEERS);
 const _: () = assert!(ALLOCATION_LIFETIME.as_secs() <= MAX_ALLOCATION_AGE.as_secs());
+const _: () = assert!(MAX_PENDING_UNPROVEN < MAX_PENDING_CONNECTIONS);
 const _: () = assert!(MIN_REGISTRATION_SECS < MAX_REGISTRATION_SECS);
