@@ -233,7 +233,8 @@ fn every_limit_has_its_unit_and_reason() {
             if line.starts_with("pub const") || line.starts_with("pub(crate) const") {
                 assert!(documented, "{}: `{line}` has no doc line", path.display());
             }
-            documented = line.starts_with("///");
+            let attribute = documented && line.starts_with("#[");
+            documented = attribute || line.starts_with("///");
         }
     }
 }
