@@ -3,6 +3,7 @@
 //! The relay never dials: peers come to it, reserve, register, and meet through circuits.
 
 pub(crate) mod credentials;
+mod flushed;
 mod swarm;
 
 use std::collections::BTreeMap;

@@ -88,12 +88,15 @@ const direct = async (check) => {
   }
 };
 
-test("a relay is reached by its certificate alone, and carries signalling", { timeout: 90_000 }, () =>
+test("a relay is reached by its certificate alone, and carries a megabyte", { timeout: 90_000 }, () =>
   direct(async ([dialler, listener]) => {
     const circuit = await dialler.call("dial", await listener.call("address", false));
     assert.match(circuit, /webrtc-direct.*p2p-circuit/);
-    await dialler.call("echo", listener.id, 1_000);
-    await dialler.call("streams", listener.id, 20);
+    // Within the 4 MiB that a circuit may carry.
+    for (const length of [1, 16_384, 1 << 20]) await dialler.call("echo", listener.id, length);
+    await listener.call("echo", dialler.id, 1 << 19);
+    await dialler.call("streams", listener.id, 100);
+    // The same circuit carries signalling.
     await dialler.call("dial", await listener.call("address", true));
     await listener.line(`accepted /webrtc/p2p/${dialler.id}`);
     await dialler.line(`upgraded ${listener.id}`);

@@ -1,5 +1,6 @@
 //! Owns what the relay speaks: its transports, its protocols and their limits.
 
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Transport as _;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
@@ -11,6 +12,7 @@ use libp2p::{
 use prometheus_client::registry::Registry;
 
 use super::NetworkError;
+use super::flushed::Flushed;
 use crate::address_cap;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -54,7 +56,8 @@ pub(super) fn build(
         })
         .map_err(|error| failed(&error))?
         .with_other_transport(|keypair| {
-            libp2p_webrtc::tokio::Transport::new(keypair.clone(), certificate)
+            let transport = libp2p_webrtc::tokio::Transport::new(keypair.clone(), certificate);
+            transport.map(|(peer, muxer), _| (peer, Flushed(StreamMuxerBox::new(muxer))))
         });
     let Ok(builder) = builder
         .with_bandwidth_metrics(registry)
