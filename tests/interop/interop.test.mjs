@@ -9,7 +9,7 @@ import { prepare } from "./prepare.mjs";
 const LENGTHS = [1, 100, 16_365, 16_384, 65_537, 1 << 20, 16 << 20];
 
 /** More than the 512 numbers that a browser has for each side's channels. */
-const STREAMS = 600;
+const STREAMS = 120;
 
 /** bytes; what js-libp2p pushes into a channel before it waits. */
 const PUSHED = 2 << 20;
