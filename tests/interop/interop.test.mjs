@@ -8,7 +8,7 @@ import { prepare } from "./prepare.mjs";
 /** bytes; below, at and above what a frame, and what js-libp2p's buffers hold. */
 const LENGTHS = [1, 100, 16_365, 16_384, 65_537, 1 << 20, 16 << 20];
 
-/** More than the 512 numbers that a browser has for each side's channels. */
+/** One after another. Of 600 one has stalled now and then; README says so, and why is not known. */
 const STREAMS = 120;
 
 /** bytes; what js-libp2p pushes into a channel before it waits. */
