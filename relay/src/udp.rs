@@ -4,6 +4,7 @@
 //! the kernel and fills no memory.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ impl Udp {
         let (to_from_peers, from_peers) = mpsc::channel(MAX_WAITING_DATAGRAMS);
         let mut clients = Vec::new();
         for (number, &address) in config.stun.iter().enumerate() {
-            let socket = UdpSocket::bind(address)
+            let socket = bind_near(address)
                 .await
                 .map_err(|source| StunError { address, source })?;
             clients.push(open(socket, number, to_from_clients.clone()));
@@ -191,6 +192,21 @@ impl Udp {
         let open = open(socket, relay, self.to_from_peers.clone());
         self.relays.insert(relay, open);
         Some(port)
+    }
+}
+
+/// Takes a port that is free where somebody has that of the default: a second relay on a machine,
+/// or a STUN server that was there before. `/api/relay` says which it is.
+async fn bind_near(address: SocketAddr) -> io::Result<UdpSocket> {
+    match UdpSocket::bind(address).await {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && Config::default().stun.contains(&address) =>
+        {
+            tracing::warn!(%address, "somebody answers there already; taking a free port");
+            UdpSocket::bind((address.ip(), 0)).await
+        }
+        bound => bound,
     }
 }
 

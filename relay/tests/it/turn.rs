@@ -230,3 +230,18 @@ async fn a_taken_stun_port_is_named() {
         assert!(error.contains(word), "{word} is not in: {error}");
     }
 }
+
+#[tokio::test]
+async fn a_second_relay_on_the_machine_answers_stun_elsewhere() {
+    let sites = [rig::site(), rig::site()];
+    let mut relays = Vec::new();
+    for (_, config) in &sites {
+        let stun = Config::default().stun;
+        let config = config.clone();
+        relays.push(rig::start(Config { stun, ..config }).await);
+    }
+    let mut places: Vec<SocketAddr> = relays.iter().flat_map(|it| it.stun.clone()).collect();
+    places.sort();
+    places.dedup();
+    assert_eq!(places.len(), 4, "{places:?}");
+}
