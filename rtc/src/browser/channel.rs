@@ -24,8 +24,6 @@ pub(super) struct Channel {
     writer: Cell<Option<Waker>>,
     /// what does not fill a frame goes out at the end of this turn of the event loop
     flushing: Cell<bool>,
-    /// nobody holds the stream
-    released: Cell<bool>,
     /// what a channel is for
     purpose: Purpose,
     connection: Weak<Shared>,
@@ -74,7 +72,6 @@ impl Channel {
                 reader: Cell::default(),
                 writer: Cell::default(),
                 flushing: Cell::new(false),
-                released: Cell::new(false),
                 purpose,
                 connection,
                 callbacks: RefCell::new(Some(callbacks)),
@@ -225,7 +222,6 @@ impl Channel {
 
     /// Nobody holds the stream any more.
     pub(super) fn release(self: &Rc<Self>) {
-        self.released.set(true);
         self.stream.borrow_mut().release();
         self.advance(true);
         self.tell_connection();

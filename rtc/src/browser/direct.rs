@@ -13,11 +13,11 @@ use libp2p::{Multiaddr, PeerId, noise};
 use send_wrapper::SendWrapper;
 use web_sys::RtcSdpType;
 
-use super::Config;
 use super::connection::Connection;
 use super::handshake::not_made;
 use super::peer_connection::{Found, PeerConnection, State};
 use super::substream::Substream;
+use super::{Config, Made};
 use crate::direct::{Fingerprint, Server, UFRAG_RANDOM, prologue, sdp, ufrag};
 use crate::error::{ConnectError, Stage};
 use crate::limits::CONNECT_TIMEOUT;
@@ -28,8 +28,6 @@ use crate::stream::Peer;
 pub struct DirectTransport {
     keypair: Keypair,
 }
-
-type Made = Pin<Box<dyn Future<Output = Result<(PeerId, Connection), ConnectError>> + Send>>;
 
 impl DirectTransport {
     /// Dials as the owner of this key.

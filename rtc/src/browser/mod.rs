@@ -14,6 +14,7 @@ mod transport;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
 use libp2p::PeerId;
@@ -26,7 +27,11 @@ pub use substream::Substream;
 pub use transport::Transport;
 
 use crate::behaviour::{Behaviour, link};
+use crate::error::ConnectError;
 use peer_connection::Shared;
+
+/// A connection that is being made.
+type Made = Pin<Box<dyn Future<Output = Result<(PeerId, Connection), ConnectError>> + Send>>;
 
 /// A server that helps to find a way, as in `RTCIceServer`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -84,11 +84,7 @@ impl PeerConnection {
     /// # Errors
     /// What the browser throws: it counts connections, also closed ones that it has not cleaned up.
     pub(super) fn new(config: &Config) -> Result<Self, String> {
-        Self::with(&configuration(config))
-    }
-
-    pub(super) fn with(configuration: &RtcConfiguration) -> Result<Self, String> {
-        let inner = RtcPeerConnection::new_with_configuration(configuration);
+        let inner = RtcPeerConnection::new_with_configuration(&configuration(config));
         let inner = inner.map_err(|error| words(&error))?;
         let shared = Rc::new(Shared {
             inner,

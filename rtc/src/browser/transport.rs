@@ -13,10 +13,10 @@ use libp2p::swarm::Stream;
 use libp2p::{Multiaddr, PeerId};
 use send_wrapper::SendWrapper;
 
-use super::Control;
 use super::connection::Connection;
 use super::handshake::{connect, not_made};
 use super::peer_connection::PeerConnection;
+use super::{Control, Made};
 use crate::address::{Target, bare};
 use crate::behaviour::{Incoming, Link, Request, Superseded};
 use crate::error::{ConnectError, Stage};
@@ -32,8 +32,6 @@ pub struct Transport {
     control: Control,
     listener: Option<ListenerId>,
 }
-
-type Made = Pin<Box<dyn Future<Output = Result<(PeerId, Connection), ConnectError>> + Send>>;
 
 impl Transport {
     pub(super) fn new(link: Link, control: Control) -> Self {
@@ -90,16 +88,12 @@ impl libp2p::core::Transport for Transport {
     ) -> Poll<TransportEvent<Made, ConnectError>> {
         while let Poll::Ready(Some(incoming)) = self.link.incoming.poll_next_unpin(context) {
             let Incoming { peer, stream } = incoming;
-            let answering = Answer {
-                peer,
-                requests: self.link.requests.clone(),
-                connected: false,
-            };
+            let attempt = Attempt::new(Role::Answerer, peer, &self.link.requests);
             // Nobody listens: dropping the stream resets it.
             let Some(listener_id) = self.listener else {
                 continue;
             };
-            let answer = answer(answering, stream, self.control.clone());
+            let answer = answer(attempt, stream, self.control.clone());
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id,
                 upgrade: SendWrapper::new(answer).boxed(),
@@ -111,20 +105,34 @@ impl libp2p::core::Transport for Transport {
     }
 }
 
-/// Tells the behaviour of the end of a dial, also of one that is dropped.
-struct Dial {
+/// Tells the behaviour of the end of a dial or an answer, also of one that is dropped.
+struct Attempt {
+    role: Role,
     peer: PeerId,
     requests: mpsc::Sender<Request>,
     connected: bool,
 }
 
-impl Drop for Dial {
+impl Attempt {
+    fn new(role: Role, peer: PeerId, requests: &mpsc::Sender<Request>) -> Self {
+        Self {
+            role,
+            peer,
+            requests: requests.clone(),
+            connected: false,
+        }
+    }
+}
+
+impl Drop for Attempt {
     fn drop(&mut self) {
         let (peer, connected) = (self.peer, self.connected);
+        let end = match self.role {
+            Role::Offerer => Request::Ended { peer, connected },
+            Role::Answerer => Request::Answered { peer, connected },
+        };
         // Every sender has room for one; without the behaviour there is nobody to tell.
-        self.requests
-            .try_send(Request::Ended { peer, connected })
-            .ok();
+        self.requests.try_send(end).ok();
     }
 }
 
@@ -145,11 +153,7 @@ async fn dial(
     requests
         .try_send(open)
         .map_err(|_| refused("too many dials wait, or the behaviour is gone"))?;
-    let mut dial = Dial {
-        peer,
-        requests: requests.clone(),
-        connected: false,
-    };
+    let mut attempt = Attempt::new(Role::Offerer, peer, &requests);
     let opened = async move {
         let gone = |_| refused("the connection that was to carry the signalling closed");
         opened.await.map_err(gone)?
@@ -158,18 +162,18 @@ async fn dial(
     let made = Box::pin(offer(opened, control, peer, parted));
     match select(made, gives_way).await {
         Either::Left((made, _)) => {
-            dial.connected = made.is_ok();
+            attempt.connected = made.is_ok();
             made
         }
         Either::Right((Ok(superseded), made)) => {
             drop(made);
-            drop(dial);
+            drop(attempt);
             Err(give_way_to(superseded).await)
         }
         // The behaviour does not want it to give way any more.
         Either::Right((Err(_), made)) => {
             let made = made.await;
-            dial.connected = made.is_ok();
+            attempt.connected = made.is_ok();
             made
         }
     }
@@ -199,33 +203,16 @@ async fn offer(
     Ok((peer, made))
 }
 
-/// Tells the behaviour of the end of an answer, also of one that is dropped.
-struct Answer {
-    peer: PeerId,
-    requests: mpsc::Sender<Request>,
-    connected: bool,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        let (peer, connected) = (self.peer, self.connected);
-        // Every sender has room for one; without the behaviour there is nobody to tell.
-        self.requests
-            .try_send(Request::Answered { peer, connected })
-            .ok();
-    }
-}
-
 async fn answer(
-    mut answer: Answer,
+    mut attempt: Attempt,
     stream: Stream,
     control: Control,
 ) -> Result<(PeerId, Connection), ConnectError> {
-    let (peer, requests) = (answer.peer, answer.requests.clone());
+    let (peer, requests) = (attempt.peer, attempt.requests.clone());
     let connection = PeerConnection::new(&control.config()).map_err(not_made)?;
     let made = make(Role::Answerer, peer, connection, stream, None, requests).await?;
     control.connected(peer, made.shared());
-    answer.connected = true;
+    attempt.connected = true;
     Ok((peer, made))
 }
 

@@ -25,7 +25,7 @@ pub use error::StreamError;
 
 use std::time::Duration;
 
-use crate::frame::{Decoder, Flag, Frame, FrameError};
+use crate::frame::{Decoder, Flag, Frame};
 use crate::limits::{
     CLOSE_GRACE, CLOSE_TIMEOUT, MAX_PAYLOAD, MAX_PAYLOAD_PLAIN, OPEN_TIMEOUT, RECEIVE_WINDOW,
 };
@@ -363,11 +363,5 @@ fn flagged(flag: Flag) -> Frame {
     Frame {
         flag: Some(flag),
         ..Frame::default()
-    }
-}
-
-impl From<FrameError> for StreamError {
-    fn from(error: FrameError) -> Self {
-        Self::Frame(error)
     }
 }
