@@ -29,11 +29,13 @@ await main(async () => {
   await check("format", "5 s", "cargo", ["fmt", "--all", "--check"]);
   await check("lints, native", "4 minutes", "cargo",
     ["clippy", "--all-targets", "-p", "thrum-ui", "-p", "thrum-tests", "-p", "thrum-engine", "-p", "thrum-shaders",
-      "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-rtc", "-p", "thrum-sim", "-p", "thrum-relay", "--", "-D", "warnings"]);
+      "-p", "thrum-protocol", "-p", "thrum-hive", "-p", "thrum-rtc", "-p", "thrum-sim", "-p", "thrum-relay",
+      "-p", "thrum-natlab", "--", "-D", "warnings"]);
   await check("lints, browser", "2 minutes", "cargo", ["clippy", "--tests", ...wasm, ...edges, "--", "-D", "warnings"]);
   // This also makes target/debug/thrum-relay, which the tests with real tabs start.
   await check("native tests", "6 minutes", "cargo", ["test"], browser);
   await check("dashboard's pure tests", "10 s", "cargo", ["test", "-p", "thrum-ui"]);
+  await check("what NATs do to packets", "20 s", "cargo", ["test", "-p", "thrum-natlab"]);
   await buildSite();
   await check("wasm tests in the browser", "3 minutes", "cargo",
     ["test", ...wasm, "-p", "thrum-node-wasm"], { ...browser, WASM_BINDGEN_TEST_TIMEOUT: "300" });

@@ -96,10 +96,10 @@ export function withHost(handler, take) {
 }
 
 /** Starts the browser of `THRUM_CHROMIUM`; headless Linux has WebGPU only when asked for it. */
-export const startBrowser = ({ webgpu = true } = {}) =>
+export const startBrowser = ({ webgpu = true, extra = [] } = {}) =>
   chromium.launch({
     executablePath: process.env.THRUM_CHROMIUM ?? "/usr/bin/chromium",
-    args: webgpu ? [...flags, "--enable-unsafe-webgpu"] : flags,
+    args: [...flags, ...(webgpu ? ["--enable-unsafe-webgpu"] : []), ...extra],
   });
 
 /** A page in a context (a browser profile) of its own; `errors` holds what the console complains of. */

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which workspace crates each crate may import (design: the map in ARCHITECTURE.md).
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("protocol", &[]),
     ("hive", &["protocol"]),
     ("shaders", &[]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         "tests",
         &["engine", "hive", "protocol", "relay", "shaders", "sim"],
     ),
+    ("tests/natlab", &[]),
     ("bench", &["engine"]),
 ];
 
