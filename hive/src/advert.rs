@@ -1,10 +1,9 @@
-//! Saying what we can do, and hearing what others can: one stream per advert, then closed.
+//! Saying what we can do: one stream per advert, then closed.
 
 use crate::backoff::jittered;
 use crate::env::{Env, earlier};
 use crate::io::{Output, StreamId, StreamKind};
 use crate::limits::{ADVERT_DEBOUNCE, ADVERT_TIMEOUT};
-use crate::misbehaviour::Misbehaviour;
 use crate::roster::Roster;
 use std::collections::{BTreeMap, BTreeSet};
 use thrum_protocol::advert::Advert;
@@ -16,6 +15,8 @@ use thrum_protocol::time::Millis;
 pub(crate) struct Beacon {
     /// what we last said, or are about to; its sequence is the last one used
     content: Advert,
+    /// it, signed, until it changes or is said to everybody again
+    sealed: Option<Vec<u8>>,
     /// when everybody is told next
     due: Millis,
     /// whom to tell; connected peers only
@@ -33,6 +34,7 @@ impl Beacon {
     pub(crate) fn new(now: Millis, content: Advert) -> Self {
         Self {
             content,
+            sealed: None,
             due: now + ADVERT_PERIOD,
             untold: BTreeSet::new(),
             opening: BTreeMap::new(),
@@ -58,11 +60,21 @@ impl Beacon {
         if self.opening.remove(&stream).is_none() {
             return false;
         }
-        self.content.sequence = env.now.0.max(self.content.sequence + 1);
-        let frame = self.content.seal(&env.key);
+        let frame = self.sealed(env);
         env.push(Output::Send { stream, frame });
         env.push(Output::Close(stream));
         true
+    }
+
+    /// Signed once for all peers.
+    fn sealed(&mut self, env: &Env) -> Vec<u8> {
+        if let Some(frame) = &self.sealed {
+            return frame.clone();
+        }
+        self.content.sequence = env.now.0.max(self.content.sequence + 1);
+        let frame = self.content.seal(&env.key);
+        self.sealed = Some(frame.clone());
+        frame
     }
 
     /// Whether the stream was ours. The peer is told with everybody else next time.
@@ -78,10 +90,12 @@ impl Beacon {
         };
         if current != self.content {
             self.content = current;
+            self.sealed = None;
             self.due = self.due.min(env.now + ADVERT_DEBOUNCE);
         }
         if self.due <= env.now {
             self.due = env.now + jittered(&mut env.rng, ADVERT_PERIOD);
+            self.sealed = None;
             self.untold
                 .extend(roster.connected().map(|(peer, _, _)| peer));
         }
@@ -106,59 +120,5 @@ impl Beacon {
     pub(crate) fn next_wake(&self) -> Option<Millis> {
         let openings = self.opening.values().map(|opening| Some(opening.until));
         openings.fold(Some(self.due), earlier)
-    }
-}
-
-/// Streams on which an advert is due. No more than the floodgate admits.
-#[derive(Default)]
-pub(crate) struct Ear {
-    streams: BTreeMap<StreamId, Opening>,
-}
-
-impl Ear {
-    pub(crate) fn accepted(&mut self, now: Millis, stream: StreamId, peer: NodeId) {
-        let until = now + ADVERT_TIMEOUT;
-        self.streams.insert(stream, Opening { peer, until });
-    }
-
-    /// The peer and what it says, where the stream was ours.
-    pub(crate) fn frame(
-        &mut self,
-        env: &mut Env,
-        stream: StreamId,
-        bytes: &[u8],
-    ) -> Option<(NodeId, Result<Advert, Misbehaviour>)> {
-        let Opening { peer, .. } = self.streams.remove(&stream)?;
-        env.push(Output::Close(stream));
-        let heard = match Advert::open(bytes) {
-            Ok((sender, advert)) if sender == peer => Ok(advert),
-            Ok((sender, _)) => Err(Misbehaviour::ForeignSender(sender)),
-            Err(error) => Err(error.into()),
-        };
-        Some((peer, heard))
-    }
-
-    /// Whether the stream was ours.
-    pub(crate) fn closed(&mut self, stream: StreamId) -> bool {
-        self.streams.remove(&stream).is_some()
-    }
-
-    pub(crate) fn disconnected(&mut self, peer: NodeId) {
-        self.streams.retain(|_, opening| opening.peer != peer);
-    }
-
-    /// Streams that stayed silent are closed.
-    pub(crate) fn tick(&mut self, env: &mut Env) {
-        self.streams.retain(|&stream, opening| {
-            let waits = env.now < opening.until;
-            if !waits {
-                env.push(Output::Close(stream));
-            }
-            waits
-        });
-    }
-
-    pub(crate) fn next_wake(&self) -> Option<Millis> {
-        self.streams.values().map(|opening| opening.until).min()
     }
 }

@@ -26,6 +26,8 @@ pub struct JobId(pub u64);
 pub enum StreamKind {
     /// one advert, then closed
     Advert,
+    /// one hint of other peers, then closed: the peer is asked to leave
+    Hint,
     /// one attempt at one task
     Task,
 }

@@ -20,12 +20,16 @@ mod attempt;
 mod backoff;
 mod course;
 mod donation;
+mod ear;
 mod engine;
 mod env;
+mod farewell;
 mod flood;
 mod ladder;
 pub mod links;
+mod mesh;
 mod misbehaviour;
+mod peer;
 mod provider;
 mod roster;
 mod route;
@@ -35,11 +39,13 @@ mod uplink;
 mod view;
 
 use crate::admission::Terms;
-use crate::advert::{Beacon, Ear};
+use crate::advert::Beacon;
 use crate::asker::Asker;
 use crate::donation::Donation;
+use crate::ear::Ear;
 use crate::engine::Engine;
 use crate::env::{Env, earlier};
+use crate::farewell::Farewell;
 use crate::flood::{Admission, Floodgate};
 use crate::io::{Input, JobId, Output, StreamId, StreamKind};
 use crate::misbehaviour::Misbehaviour;
@@ -48,6 +54,7 @@ use crate::roster::Roster;
 use crate::uplink::{Reach, Uplink};
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::hint::Hint;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::task::Token;
 use thrum_protocol::time::Millis;
@@ -77,7 +84,9 @@ pub struct Hive {
     uplink: Uplink,
     roster: Roster,
     beacon: Beacon,
-    ear: Ear,
+    ear: Ear<Advert>,
+    hints: Ear<Hint>,
+    farewell: Farewell,
     floodgate: Floodgate,
     asker: Asker,
     provider: Provider,
@@ -100,12 +109,15 @@ impl Hive {
         let donation = Donation::new(&mut env, config.resume_donation);
         let engine = Engine::new();
         let advert = advert_of(&config.agent, &donation, &engine, 0);
+        let roster = Roster::new(&mut env);
         let mut hive = Self {
             env,
             uplink: Uplink::new(now, config.relays),
-            roster: Roster::new(now),
+            roster,
             beacon: Beacon::new(now, advert),
-            ear: Ear::default(),
+            ear: Ear::new(),
+            hints: Ear::new(),
+            farewell: Farewell::default(),
             floodgate: Floodgate::default(),
             asker: Asker::default(),
             provider: Provider::new(),
@@ -151,7 +163,10 @@ impl Hive {
         match input {
             Input::Command(command) => self.command(command),
             Input::RelayConnected(relay) => self.uplink.connected(env, relay),
-            Input::RelayReserved(relay) => self.uplink.reserved(env, relay),
+            Input::RelayReserved(relay) => {
+                self.uplink.reserved(env, relay);
+                self.roster.relay_returned(env);
+            }
             Input::RelayLost { relay, reason } => self.uplink.lost(env, relay, reason),
             Input::Discovered { relay: _, found } => self.roster.found(env, found),
             Input::Connected {
@@ -171,10 +186,10 @@ impl Hive {
             Input::RoundTrip { peer, rtt } => self.roster.round_trip(env, peer, rtt),
             Input::Online(online) => {
                 self.uplink.set_online(env, online);
-                self.roster.network_changed(env.now);
+                self.roster.network_changed(env);
             }
             Input::Resumed => {
-                self.roster.network_changed(env.now);
+                self.roster.network_changed(env);
                 self.uplink.resumed(env);
                 self.beacon.resumed(env.now);
             }
@@ -183,7 +198,9 @@ impl Hive {
             }
             Input::StreamOpened(stream) => {
                 // A stream that is neither's was given up while it opened.
-                let _ours = self.beacon.opened(env, stream) || self.asker.opened(env, stream);
+                let _ours = self.beacon.opened(env, stream)
+                    || self.farewell.opened(env, stream)
+                    || self.asker.opened(env, stream);
             }
             Input::Frame { stream, bytes } => self.frame(stream, &bytes),
             Input::StreamClosed { stream, reason } => self.stream_closed(stream, &reason),
@@ -249,6 +266,9 @@ impl Hive {
         let env = &mut self.env;
         match command {
             Command::Ask(request) => {
+                if let Some(model) = &request.model {
+                    self.roster.want(env.now, model);
+                }
                 if self.asker.ask(env, request) {
                     self.uplink.hurry_discovery(env.now);
                     if self.engine.gave_up().is_some() {
@@ -274,6 +294,8 @@ impl Hive {
         self.roster.disconnected(&mut self.env, peer);
         self.beacon.disconnected(peer);
         self.ear.disconnected(peer);
+        self.hints.disconnected(peer);
+        self.farewell.disconnected(peer);
         self.floodgate.disconnected(peer);
         self.asker
             .disconnected(&mut self.env, &mut self.roster, peer);
@@ -291,6 +313,7 @@ impl Hive {
         match self.floodgate.admit(now, peer, stream) {
             Admission::Admitted => match kind {
                 StreamKind::Advert => self.ear.accepted(now, stream, peer),
+                StreamKind::Hint => self.hints.accepted(now, stream, peer),
                 StreamKind::Task => self.provider.accepted(now, stream, peer),
             },
             Admission::TooMany => self.env.push(Output::Close(stream)),
@@ -317,6 +340,14 @@ impl Hive {
             }
             return;
         }
+        if let Some((peer, heard)) = self.hints.frame(&mut self.env, stream, bytes) {
+            let busy = self.works_with(peer);
+            match heard {
+                Ok(hint) => self.roster.hinted(&mut self.env, peer, hint, busy),
+                Err(misbehaviour) => self.roster.lied(&mut self.env, peer, &misbehaviour),
+            }
+            return;
+        }
         let terms = Terms {
             donation: &self.donation,
             engine: &self.engine,
@@ -332,7 +363,8 @@ impl Hive {
     fn stream_closed(&mut self, stream: StreamId, reason: &str) {
         let env = &mut self.env;
         self.floodgate.closed(stream);
-        if self.beacon.closed(stream) || self.ear.closed(stream) {
+        let said = self.beacon.closed(stream) || self.farewell.closed(env.now, stream);
+        if said || self.ear.closed(stream) || self.hints.closed(stream) {
             return;
         }
         if let Some(ended) = self.provider.closed(env, stream) {
@@ -340,6 +372,11 @@ impl Hive {
             return;
         }
         self.asker.closed(env, &mut self.roster, stream, reason);
+    }
+
+    /// Whether one of us computes for the other.
+    fn works_with(&self, peer: NodeId) -> bool {
+        self.asker.is_answered_by(peer) || self.provider.computes_for(peer)
     }
 
     fn job_tokens(&mut self, job: JobId, tokens: &[Token]) {
@@ -370,6 +407,7 @@ impl Hive {
         self.account(ended);
         let env = &mut self.env;
         self.ear.tick(env);
+        self.hints.tick(env);
         if self.donation.on() {
             self.engine.want(env);
         }
@@ -381,7 +419,16 @@ impl Hive {
         self.uplink.tick(env, self.roster.connected_count());
         let (asker, provider) = (&self.asker, &self.provider);
         let busy = |peer| asker.is_answered_by(peer) || provider.computes_for(peer);
-        self.roster.tick(env, self.uplink.online(), busy);
+        if let Some((peer, hint)) = self.roster.tick(env, self.uplink.online(), busy) {
+            self.farewell.begin(env, peer, hint);
+        }
+        for peer in self.farewell.overdue(env) {
+            if busy(peer) {
+                self.roster.stays_after_all(peer);
+            } else {
+                env.push(Output::Disconnect { peer });
+            }
+        }
         let busy = self.provider.busy();
         let advert = advert_of(&self.agent, &self.donation, &self.engine, busy);
         self.beacon.tick(env, &self.roster, advert);
@@ -406,6 +453,8 @@ impl Hive {
             self.roster.next_wake(self.uplink.online()),
             self.beacon.next_wake(),
             self.ear.next_wake(),
+            self.hints.next_wake(),
+            self.farewell.next_wake(),
             self.asker.next_wake(),
             self.provider.next_wake(),
             self.engine.next_wake(self.donation.on()),

@@ -13,8 +13,10 @@ pub const RELAY_STABLE: Millis = Millis(10_000);
 pub const RELAY_TIMEOUT: Millis = Millis(30_000);
 /// ms; how often we register again. Well under the two hours a rendezvous keeps a registration.
 pub const REGISTER_PERIOD: Millis = Millis(5 * 60_000);
-/// ms; how often we ask who is there while we have peers.
+/// ms; how often we ask who is there while we have few peers.
 pub const DISCOVER_PERIOD: Millis = Millis(20_000);
+/// ms; how often we ask while we have enough: a page is 20 kB, and 10,000 peers ask.
+pub const DISCOVER_PERIOD_ENOUGH: Millis = Millis(2 * 60_000);
 /// ms; how often we ask while we have none: a person is watching an empty table.
 pub const DISCOVER_PERIOD_ALONE: Millis = Millis(4_000);
 /// count; relays of one node. More only cost reservations.
@@ -22,11 +24,19 @@ pub const MAX_RELAYS: usize = 8;
 
 /// count; peers remembered, connected or not. About 100 kB.
 pub const MAX_KNOWN_PEERS: usize = 256;
+/// count; of these, peers that only other peers told us of: liars cannot fill the memory.
+pub const MAX_HINTED_KNOWN: usize = 64;
+/// count; links with fewer than which any way to a peer will do, a relay's bytes included.
+pub const ENOUGH_PEERS: usize = 8;
 /// count; peers we dial until we have that many.
 pub const TARGET_PEERS: usize = 12;
+/// count; above this the worst is asked to leave, so that there is room for somebody with work.
+pub const FULL_PEERS: usize = 14;
 /// count; connected peers, those who dialled us included. Browsers slow down with many
 /// peer connections.
 pub const MAX_CONNECTED_PEERS: usize = 16;
+/// count; links drawn by lot, whatever they are worth. Two to a node join 10,000 in one piece.
+pub const FAR_LINKS: usize = 2;
 /// count; dials at once. Each may hold an ICE agent for half a minute.
 pub const MAX_DIALS: usize = 4;
 /// ms; a dial through a relay without an answer counts as failed after this.
@@ -47,10 +57,26 @@ pub const DIAL_BACKOFF_MAX: Millis = Millis(5 * 60_000);
 pub const LINK_STABLE: Millis = Millis(10_000);
 /// ms; a peer that nobody mentions for this long is forgotten. Longer than a liar is shunned.
 pub const PEER_FORGOTTEN: Millis = Millis(2 * 3_600_000);
-/// ms; while no connected peer takes work, one that does not makes room this often.
-pub const ROTATE_PERIOD: Millis = Millis(20_000);
-/// ms; how long a peer that made room is not dialled.
-pub const ROTATED_PAUSE: Millis = Millis(5 * 60_000);
+/// ms; half to one and a half of it between two exchanges of a link for a better one.
+pub const CHURN_PERIOD: Millis = Millis(30_000);
+/// ms; half to one and a half of it until a link drawn by lot is drawn anew: this is how halves of
+/// a hive that lost sight of each other grow together again.
+pub const FAR_PERIOD: Millis = Millis(4 * 60_000);
+/// ms; from there being too many links until the worst is asked to leave. A guest has asked its
+/// question by then, and a newcomer's round trip and advert are known.
+pub const PRUNE_GRACE: Millis = Millis(10_000);
+/// ms; who was asked to leave and has not is disconnected.
+pub const PART_TIMEOUT: Millis = Millis(3_000);
+/// ms; how long a peer that parted, or that we parted from, is not dialled.
+pub const PARTED_PAUSE: Millis = Millis(5 * 60_000);
+/// ms; a fault counts half after this: a peer that stumbled is tried again.
+pub const FAULT_HALF_LIFE: Millis = Millis(5 * 60_000);
+/// count; models that were asked for lately and count in the choice of links.
+pub const MAX_WANTS: usize = 4;
+/// ms; how long they count. A conversation's pauses are shorter.
+pub const WANT_TIME: Millis = Millis(10 * 60_000);
+/// ms; how often peers that nobody mentions any more are forgotten.
+pub const SWEEP_PERIOD: Millis = Millis(60_000);
 /// count; addresses kept of one peer: two relays with two transports each, and as many direct ones.
 pub const MAX_ADDRESSES: usize = 8;
 /// bytes; one address. A circuit address over webrtc-direct has about 300.

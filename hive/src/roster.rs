@@ -1,73 +1,44 @@
-//! Whom we know, whom we are connected to, and what we think of them.
+//! Whom we know, whom we are connected to, and which links we want.
 //!
-//! Dials few at a time and backs off per peer, up to [`TARGET_PEERS`]; while none of the connected
-//! takes work, one that does not makes room for somebody else. It does not open streams.
+//! Dials few at a time up to [`TARGET_PEERS`], those that [`crate::mesh`] finds worth it, and lets
+//! the worst go where there are too many. It does not open streams.
 
-use crate::backoff::Backoff;
 use crate::env::{Env, earlier};
 use crate::io::{Found, Output, Way};
-use crate::ladder::Ladder;
 use crate::limits::{
-    ADVERT_RESTART, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_TIMEOUT, DIRECT_RETRY_BUSY,
-    DIRECT_TIMEOUT, LINK_STABLE, MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_CONNECTED_PEERS, MAX_DIALS,
-    MAX_KNOWN_PEERS, PEER_FORGOTTEN, ROTATE_PERIOD, ROTATED_PAUSE, TARGET_PEERS,
+    ADVERT_RESTART, DIRECT_RETRY_BUSY, ENOUGH_PEERS, FAR_LINKS, FULL_PEERS, LINK_STABLE,
+    MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS, PARTED_PAUSE,
+    PEER_FORGOTTEN, PRUNE_GRACE, SWEEP_PERIOD, TARGET_PEERS,
 };
+use crate::mesh::{self, MARGIN, Prospect, Rounds, Spread, Wants};
 use crate::misbehaviour::Misbehaviour;
-use crate::standing::Standing;
-use rand_core::Rng as _;
-use std::collections::BTreeMap;
+use crate::peer::{Heard, Link, Peer, Purpose, Source};
+use std::collections::{BTreeMap, BTreeSet};
 use thrum_protocol::advert::Advert;
+use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::NodeId;
-use thrum_protocol::limits::ADVERT_TTL;
+use thrum_protocol::limits::{ADVERT_TTL, MAX_HINTED_ADDRESSES, MAX_HINTED_PEERS};
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{Event, LinkView, LogLevel, Path};
 
 /// Every peer we know.
 pub(crate) struct Roster {
     peers: BTreeMap<NodeId, Peer>,
-    rotate_at: Millis,
-}
-
-/// One of them.
-pub(crate) struct Peer {
-    pub(crate) link: Option<Link>,
-    pub(crate) rtt: Option<Millis>,
-    pub(crate) heard: Option<Heard>,
-    /// thousandths of a token per second, over the last task it did for us
-    pub(crate) measured: Option<u64>,
-    pub(crate) standing: Standing,
-    addresses: Vec<String>,
-    pub(crate) ladder: Ladder,
-    dial: Dial,
-    backoff: Backoff,
-    mentioned: Millis,
-}
-
-/// A connection.
-pub(crate) struct Link {
-    pub(crate) path: Path,
-    pub(crate) transport: String,
-    pub(crate) since: Millis,
-    pub(crate) measured: Option<LinkView>,
-}
-
-/// The last advert and when it came.
-pub(crate) struct Heard {
-    pub(crate) advert: Advert,
-    pub(crate) at: Millis,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dial {
-    Idle { not_before: Millis },
-    Dialling { until: Millis, way: Way },
+    /// those that are connected or dialled
+    live: BTreeSet<NodeId>,
+    wants: Wants,
+    rounds: Rounds,
+    sweep_at: Millis,
 }
 
 impl Roster {
-    pub(crate) fn new(now: Millis) -> Self {
+    pub(crate) fn new(env: &mut Env) -> Self {
         Self {
             peers: BTreeMap::new(),
-            rotate_at: now + ROTATE_PERIOD,
+            live: BTreeSet::new(),
+            wants: Wants::default(),
+            rounds: Rounds::new(env.now, &mut env.rng),
+            sweep_at: env.now + SWEEP_PERIOD,
         }
     }
 
@@ -75,15 +46,29 @@ impl Roster {
         self.peers.get(&peer)
     }
 
+    fn living(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.live
+            .iter()
+            .filter_map(|id| Some((*id, self.peers.get(id)?)))
+    }
+
     /// Connected peers, by id.
     pub(crate) fn connected(&self) -> impl Iterator<Item = (NodeId, &Peer, &Link)> {
-        self.peers
-            .iter()
-            .filter_map(|(&id, peer)| Some((id, peer, peer.link.as_ref()?)))
+        self.living()
+            .filter_map(|(id, peer)| Some((id, peer, peer.link.as_ref()?)))
     }
 
     pub(crate) fn connected_count(&self) -> usize {
         self.connected().count()
+    }
+
+    /// Those of them that were not asked to leave.
+    fn staying_count(&self) -> usize {
+        self.living().filter(|(_, peer)| peer.stays()).count()
+    }
+
+    fn dialling_count(&self) -> usize {
+        self.living().filter(|(_, peer)| peer.is_dialled()).count()
     }
 
     pub(crate) fn is_connected(&self, peer: NodeId) -> bool {
@@ -92,54 +77,62 @@ impl Roster {
 
     /// Whether somebody new may be heard of soon: a dial is out, or a peer has not advertised yet.
     pub(crate) fn expects_news(&self) -> bool {
-        self.peers.values().any(|peer| {
-            matches!(peer.dial, Dial::Dialling { .. })
-                || (peer.link.is_some() && peer.heard.is_none())
-        })
+        self.living()
+            .any(|(_, peer)| peer.is_dialled() || (peer.link.is_some() && peer.heard.is_none()))
+    }
+
+    /// Links to those who have this model are worth more from now on.
+    pub(crate) fn want(&mut self, now: Millis, model: &str) {
+        self.wants.add(model, now);
     }
 
     pub(crate) fn found(&mut self, env: &mut Env, found: Vec<Found>) {
         for Found { peer, addresses } in found.into_iter().take(MAX_KNOWN_PEERS) {
-            if peer == env.me {
-                continue;
+            if let Some(known) = self.know(env, peer, Source::Met) {
+                known.learn(addresses);
             }
-            let Some(known) = self.know(env.now, peer) else {
-                continue;
-            };
-            for address in addresses {
-                if known.addresses.len() >= MAX_ADDRESSES {
-                    break;
-                }
-                if address.len() <= MAX_ADDRESS_BYTES && !known.addresses.contains(&address) {
-                    known.addresses.push(address);
-                }
+        }
+    }
+
+    /// A peer asks us to leave and names others. We do, unless one of us works for the other: then
+    /// it will see that, too.
+    pub(crate) fn hinted(&mut self, env: &mut Env, peer: NodeId, hint: Hint, busy: bool) {
+        for HintedPeer { peer_id, addresses } in hint.peers {
+            if let Some(known) = self.know(env, peer_id, Source::Hinted) {
+                known.learn(addresses);
             }
+        }
+        if busy {
+            return;
+        }
+        if let Some(known) = self.peers.get_mut(&peer).filter(|it| it.link.is_some()) {
+            known.let_alone(env.now + PARTED_PAUSE);
+            env.push(Output::Disconnect { peer });
         }
     }
 
     pub(crate) fn connect(&mut self, env: &mut Env, peer: NodeId, path: Path, transport: String) {
         let crowded = !self.is_connected(peer) && self.connected_count() >= MAX_CONNECTED_PEERS;
         let now = env.now;
-        let known = self.know(now, peer).filter(|_| peer != env.me);
+        let known = self.know(env, peer, Source::Met);
         let Some(known) = known.filter(|known| !crowded && !known.standing.banned(now)) else {
             env.push(Output::Disconnect { peer });
             return;
         };
-        known.dial = Dial::Idle { not_before: now };
-        known.ladder.reached(path, now, &mut env.rng);
-        env.changed = true;
-        if let Some(link) = &mut known.link {
-            link.path = path;
-            link.transport = transport;
-            link.measured = None;
+        if !known.connected(env, path, transport) {
             return;
         }
-        known.link = Some(Link {
-            path,
-            transport,
-            since: now,
-            measured: None,
-        });
+        let purpose = known.link.as_ref().and_then(|link| link.purpose);
+        self.live.insert(peer);
+        let staying = self.staying_count();
+        match purpose {
+            Some(Purpose::Challenge | Purpose::Far) if staying > TARGET_PEERS => {
+                self.rounds.challenged = true;
+                self.rounds.trim_within(now, PRUNE_GRACE);
+            }
+            _ if staying > FULL_PEERS => self.rounds.trim_within(now, PRUNE_GRACE),
+            Some(Purpose::Challenge | Purpose::Far | Purpose::Near | Purpose::Asked) | None => {}
+        }
         env.log(
             LogLevel::Info,
             format!("connected to peer …{}", peer.fmt_short()),
@@ -153,13 +146,12 @@ impl Roster {
         let Some(link) = known.link.take() else {
             return;
         };
-        if env.now.since(link.since) >= LINK_STABLE {
-            known.backoff.reset();
+        let stable = env.now.since(link.since) >= LINK_STABLE;
+        if !stable && !link.leaving {
+            known.faults.add(env.now);
         }
-        known.heard = None;
-        known.rtt = None;
-        known.ladder.lost();
-        known.rest(env);
+        known.disconnected(env, stable);
+        self.live.remove(&peer);
         env.changed = true;
         env.log(
             LogLevel::Info,
@@ -169,18 +161,24 @@ impl Roster {
 
     /// The next rung is tried at once; after the last one the peer is let alone for a while.
     pub(crate) fn dial_failed(&mut self, env: &mut Env, peer: NodeId, reason: String) {
-        if let Some(known) = self.peers.get_mut(&peer)
-            && let Dial::Dialling { way, .. } = known.dial
-        {
-            known.climb(env, peer, way, reason);
+        let enough = self.staying_count() >= ENOUGH_PEERS;
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.climb(env, peer, reason, enough);
+            self.rest(peer);
         }
     }
 
     /// Our own network has changed: what could not be reached directly may be now.
-    pub(crate) fn network_changed(&mut self, now: Millis) {
+    pub(crate) fn network_changed(&mut self, env: &mut Env) {
         for known in self.peers.values_mut() {
-            known.ladder.hurry(now);
+            known.ladder.hurry(env.now);
         }
+        self.rounds.hurry_far(env.now, &mut env.rng);
+    }
+
+    /// A relay keeps a place for us: others may be in sight that were not.
+    pub(crate) fn relay_returned(&mut self, env: &mut Env) {
+        self.rounds.hurry_far(env.now, &mut env.rng);
     }
 
     pub(crate) fn round_trip(&mut self, env: &mut Env, peer: NodeId, rtt: Millis) {
@@ -234,6 +232,7 @@ impl Roster {
     pub(crate) fn faulted(&mut self, env: &mut Env, peer: NodeId) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.standing.faulted();
+            known.faults.add(env.now);
             env.changed = true;
         }
     }
@@ -251,6 +250,7 @@ impl Roster {
             return;
         };
         known.standing.lied(env.now);
+        known.faults.add(env.now);
         if known.standing.banned(env.now) && known.link.is_some() {
             env.push(Output::Disconnect { peer });
         }
@@ -258,218 +258,321 @@ impl Roster {
 
     /// Dials the peer next, even above [`TARGET_PEERS`]: a person asked for it.
     pub(crate) fn hurry(&mut self, env: &mut Env, peer: NodeId) {
+        self.dial(env, peer, Purpose::Asked);
+    }
+
+    fn dial(&mut self, env: &mut Env, peer: NodeId, purpose: Purpose) {
         if let Some(known) = self.peers.get_mut(&peer)
             && known.may_dial(env.now)
         {
-            known.start_dial(env, peer, known.ladder.first());
+            let way = known.ladder.first();
+            known.start_dial(env, peer, way, purpose);
+            self.live.insert(peer);
         }
     }
 
-    /// A peer that is busy with work of ours, or we with its, keeps the connection it has.
-    pub(crate) fn tick(&mut self, env: &mut Env, online: bool, busy: impl Fn(NodeId) -> bool) {
+    /// Whom to ask to leave, with what to say. A peer that is busy with work of ours, or we with
+    /// its, keeps the connection it has.
+    pub(crate) fn tick(
+        &mut self,
+        env: &mut Env,
+        online: bool,
+        busy: impl Fn(NodeId) -> bool,
+    ) -> Option<(NodeId, Hint)> {
+        self.tick_living(env, online, &busy);
         let now = env.now;
-        for (&peer, known) in &mut self.peers {
-            if let Dial::Dialling { until, way } = known.dial
-                && until <= now
-            {
-                known.climb(env, peer, way, "it took too long".to_owned());
+        if self.sweep_at <= now {
+            self.sweep_at = now + SWEEP_PERIOD;
+            self.wants.expire(now);
+            self.peers.retain(|_, known| {
+                known.link.is_some() || now.since(known.mentioned) < PEER_FORGOTTEN
+            });
+        }
+        if online {
+            self.dial_more(env);
+        }
+        if self.rounds.churn_is_due(now, &mut env.rng) && online {
+            self.challenge(env, &busy);
+        }
+        if self.rounds.far_is_due(now, &mut env.rng) && online {
+            self.look_far(env);
+        }
+        self.trim(env, &busy)
+    }
+
+    fn tick_living(&mut self, env: &mut Env, online: bool, busy: impl Fn(NodeId) -> bool) {
+        let now = env.now;
+        let enough = self.staying_count() >= ENOUGH_PEERS;
+        let living: Vec<NodeId> = self.live.iter().copied().collect();
+        for peer in living {
+            let Some(known) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            if known.dialling().is_some_and(|(_, until)| until <= now) {
+                known.climb(env, peer, "it took too long".to_owned(), enough);
             }
             if online && known.upgrade_due(now) {
                 if busy(peer) {
                     known.ladder.postpone(now + DIRECT_RETRY_BUSY);
                 } else {
                     known.ladder.begun();
-                    known.start_dial(env, peer, Way::Direct);
+                    known.start_dial(env, peer, Way::Direct, Purpose::Near);
                 }
             }
             if known.heard.as_ref().is_some_and(|heard| heard.expired(now)) {
                 known.heard = None;
                 env.changed = true;
             }
+            self.rest(peer);
         }
+    }
+
+    /// Forgets that a peer lives, unless it does.
+    fn rest(&mut self, peer: NodeId) {
+        let lives = |known: &Peer| known.link.is_some() || known.is_dialled();
+        if !self.peers.get(&peer).is_some_and(lives) {
+            self.live.remove(&peer);
+        }
+    }
+
+    /// Those of the connected that stay.
+    fn neighbours(&self, now: Millis) -> Vec<Prospect> {
+        self.living()
+            .filter(|(_, peer)| peer.stays())
+            .map(|(id, peer)| peer.prospect(id, &self.wants, now))
+            .collect()
+    }
+
+    fn strangers(&self, now: Millis) -> Vec<Prospect> {
         self.peers
-            .retain(|_, known| known.link.is_some() || now.since(known.mentioned) < PEER_FORGOTTEN);
-        if self.rotate_at <= now {
-            self.rotate_at = now + ROTATE_PERIOD;
-            self.make_room(env);
-        }
-        if online {
-            self.dial_more(env);
-        }
+            .iter()
+            .filter(|(_, known)| known.may_dial(now))
+            .map(|(&id, known)| known.prospect(id, &self.wants, now))
+            .collect()
     }
 
     fn dial_more(&mut self, env: &mut Env) {
         let mut dialling = self.dialling_count();
-        let mut wanted = TARGET_PEERS.saturating_sub(self.connected_count() + dialling);
-        let now = env.now;
-        let mut candidates: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, known)| known.may_dial(now))
-            .map(|(&peer, _)| peer)
-            .collect();
-        while wanted > 0 && dialling < MAX_DIALS && !candidates.is_empty() {
-            let drawn = env.rng.next_u64() % candidates.len() as u64;
-            let peer = candidates.swap_remove(drawn as usize);
-            if let Some(known) = self.peers.get_mut(&peer) {
-                known.start_dial(env, peer, known.ladder.first());
-            }
+        let mut wanted = TARGET_PEERS.saturating_sub(self.staying_count() + dialling);
+        if wanted == 0 || dialling >= MAX_DIALS {
+            return;
+        }
+        let mut strangers = self.strangers(env.now);
+        let mut far = FAR_LINKS.saturating_sub(self.far_count());
+        let spread = Spread::of(&self.neighbours(env.now));
+        while wanted > 0 && dialling < MAX_DIALS {
+            let drawn = if far > 0 {
+                mesh::draw(&strangers, &mut env.rng).copied()
+            } else {
+                spread
+                    .choose(&strangers, &mut env.rng)
+                    .map(|(chosen, _)| chosen)
+            };
+            let Some(chosen) = drawn else {
+                return;
+            };
+            let purpose = if far > 0 { Purpose::Far } else { Purpose::Near };
+            strangers.retain(|it| it.peer != chosen.peer);
+            self.dial(env, chosen.peer, purpose);
+            far = far.saturating_sub(1);
             wanted -= 1;
             dialling += 1;
         }
     }
 
-    /// While we are full and nobody connected takes work, the longest connected idler goes.
-    fn make_room(&mut self, env: &mut Env) {
-        let full = self.connected_count() >= TARGET_PEERS;
-        let others = self.peers.values().any(|known| known.may_dial(env.now));
-        let anyone_donates = self.connected().any(|(_, peer, _)| peer.donates());
-        if !full || !others || anyone_donates {
+    /// Links drawn by lot, and dials for them.
+    fn far_count(&self) -> usize {
+        let far = |peer: &Peer| {
+            let linked = peer.link.as_ref();
+            linked.is_some_and(|link| link.purpose == Some(Purpose::Far) && !link.leaving)
+                || peer.dialled_for(Purpose::Far)
+        };
+        self.living().filter(|(_, peer)| far(peer)).count()
+    }
+
+    /// Somebody who promises more than the worst neighbour is invited to take its place.
+    fn challenge(&mut self, env: &mut Env, busy: impl Fn(NodeId) -> bool) {
+        if self.staying_count() < TARGET_PEERS || self.dialling_count() > 0 {
             return;
         }
-        let idler = self
-            .connected()
-            .filter(|(_, peer, _)| peer.heard.is_some())
-            .min_by_key(|(_, _, link)| link.since)
-            .map(|(id, _, _)| id);
-        if let Some(peer) = idler
-            && let Some(known) = self.peers.get_mut(&peer)
+        let neighbours = self.neighbours(env.now);
+        let spread = Spread::of(&neighbours);
+        let worst = self.worst(env.now, &neighbours, &spread, busy);
+        let best = spread.choose(&self.strangers(env.now), &mut env.rng);
+        if let (Some((_, worth)), Some((stranger, promise))) = (worst, best)
+            && promise > worth + MARGIN
         {
-            known.mentioned = env.now;
-            known.dial = Dial::Idle {
-                not_before: env.now + ROTATED_PAUSE,
-            };
-            env.push(Output::Disconnect { peer });
+            self.dial(env, stranger.peer, Purpose::Challenge);
         }
     }
 
-    fn dialling_count(&self) -> usize {
-        let dialling = |known: &&Peer| matches!(known.dial, Dial::Dialling { .. });
-        self.peers.values().filter(dialling).count()
+    /// One of the links drawn by lot is drawn anew; the oldest is worth what it is worth from now.
+    fn look_far(&mut self, env: &mut Env) {
+        let strangers = self.strangers(env.now);
+        let Some(drawn) = mesh::draw(&strangers, &mut env.rng).map(|it| it.peer) else {
+            return;
+        };
+        if self.staying_count() >= TARGET_PEERS && self.far_count() >= FAR_LINKS {
+            let far = |link: &&mut Link| link.purpose == Some(Purpose::Far);
+            let links = self.peers.values_mut().filter_map(|it| it.link.as_mut());
+            if let Some(oldest) = links.filter(far).min_by_key(|link| link.since) {
+                oldest.purpose = Some(Purpose::Near);
+            }
+        }
+        self.dial(env, drawn, Purpose::Far);
+    }
+
+    /// While there are too many links, the worst goes.
+    fn trim(&mut self, env: &mut Env, busy: impl Fn(NodeId) -> bool) -> Option<(NodeId, Hint)> {
+        let now = env.now;
+        if self.rounds.trim_at.is_none_or(|at| now < at) {
+            return None;
+        }
+        self.rounds.trim_at = None;
+        let staying = self.staying_count();
+        let challenged = std::mem::take(&mut self.rounds.challenged);
+        let most = if challenged { TARGET_PEERS } else { FULL_PEERS };
+        if staying <= most {
+            return None;
+        }
+        if staying > FULL_PEERS {
+            self.rounds.trim_within(now, PRUNE_GRACE);
+        }
+        let neighbours = self.neighbours(now);
+        let spread = Spread::of(&neighbours);
+        let (worst, _) = self.worst(now, &neighbours, &spread, busy)?;
+        let hint = self.hint_for(env, worst.peer);
+        let known = self.peers.get_mut(&worst.peer)?;
+        known.let_alone(now + PARTED_PAUSE);
+        known.link.as_mut()?.leaving = true;
+        Some((worst.peer, hint))
+    }
+
+    /// The neighbour that is worth least, among those that may go.
+    fn worst(
+        &self,
+        now: Millis,
+        neighbours: &[Prospect],
+        spread: &Spread,
+        busy: impl Fn(NodeId) -> bool,
+    ) -> Option<(Prospect, i64)> {
+        let may_go = |it: &&Prospect| {
+            let link = self.peer(it.peer).and_then(|peer| peer.link.as_ref());
+            link.is_some_and(|link| {
+                link.purpose != Some(Purpose::Far) && now.since(link.since) >= PRUNE_GRACE
+            }) && !busy(it.peer)
+        };
+        neighbours
+            .iter()
+            .filter(may_go)
+            .map(|it| (*it, spread.worth(it)))
+            .min_by_key(|(it, points)| (*points, it.peer))
+    }
+
+    /// Others that a peer may turn to: our neighbours, who are alive, and then those we know.
+    fn hint_for(&self, env: &mut Env, peer: NodeId) -> Hint {
+        let named = |(id, known): &(NodeId, &Peer)| {
+            *id != peer && known.has_address() && !known.standing.shunned(env.now)
+        };
+        let (mut first, mut then): (Vec<_>, Vec<_>) = self
+            .peers
+            .iter()
+            .map(|(&id, known)| (id, known))
+            .filter(named)
+            .filter(|(_, known)| !known.fails())
+            .partition(|(_, known)| known.stays());
+        let mut peers = Vec::new();
+        while peers.len() < MAX_HINTED_PEERS {
+            let from = if first.is_empty() {
+                &mut then
+            } else {
+                &mut first
+            };
+            let Some((id, known)) = mesh::draw(from, &mut env.rng).copied() else {
+                break;
+            };
+            from.retain(|(other, _)| *other != id);
+            let addresses = known.addresses().iter().take(MAX_HINTED_ADDRESSES);
+            peers.push(HintedPeer {
+                peer_id: id,
+                addresses: addresses.cloned().collect(),
+            });
+        }
+        Hint { peers }
+    }
+
+    /// Who was to leave has work with us now, and stays.
+    pub(crate) fn stays_after_all(&mut self, peer: NodeId) {
+        if let Some(link) = self.peers.get_mut(&peer).and_then(|it| it.link.as_mut()) {
+            link.leaving = false;
+        }
     }
 
     pub(crate) fn next_wake(&self, online: bool) -> Option<Millis> {
-        let may_dial_more = online
-            && self.dialling_count() < MAX_DIALS
-            && self.connected_count() + self.dialling_count() < TARGET_PEERS;
-        let of_peers = self.peers.values().map(|known| {
-            let dial = match known.dial {
-                Dial::Dialling { until, .. } => Some(until),
-                Dial::Idle { .. } if known.link.is_some() => known
-                    .ladder
-                    .again()
-                    .filter(|_| online && known.has_address()),
-                Dial::Idle { not_before } => {
-                    let waits = may_dial_more && known.has_address();
-                    waits.then_some(not_before.max(known.standing.ban_ends()))
-                }
-            };
+        let of_living = self.living().map(|(_, known)| {
             let heard = known.heard.as_ref().map(|heard| heard.at + ADVERT_TTL);
-            earlier(dial, heard)
+            earlier(known.next_wake(online), heard)
         });
-        of_peers.fold(Some(self.rotate_at), earlier)
+        let own = self.rounds.next_wake().min(self.sweep_at);
+        let awake = of_living.fold(Some(own), earlier);
+        let dialling = self.dialling_count();
+        let may_dial_more =
+            online && dialling < MAX_DIALS && self.staying_count() + dialling < TARGET_PEERS;
+        if !may_dial_more {
+            return awake;
+        }
+        let dials = self.peers.values().map(Peer::may_dial_at);
+        dials.fold(awake, earlier)
     }
 
-    /// The record of a peer, made if there is room; the longest unmentioned unconnected one makes
-    /// room.
-    fn know(&mut self, now: Millis, peer: NodeId) -> Option<&mut Peer> {
-        if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_KNOWN_PEERS {
-            let oldest = self
-                .peers
-                .iter()
-                .filter(|(_, known)| known.link.is_none() && !known.standing.shunned(now))
-                .min_by_key(|(_, known)| known.mentioned)
-                .map(|(&id, _)| id)?;
-            self.peers.remove(&oldest);
+    /// The record of a peer, made if there is room. A random one makes room, so that those who stay
+    /// are a sample of all we were told of; one that could not be reached goes first.
+    fn know(&mut self, env: &mut Env, peer: NodeId, source: Source) -> Option<&mut Peer> {
+        let now = env.now;
+        if peer == env.me {
+            return None;
         }
-        let known = self.peers.entry(peer).or_insert_with(|| Peer::new(now));
+        if !self.peers.contains_key(&peer) {
+            self.make_room(env, source)?;
+        }
+        let known = self
+            .peers
+            .entry(peer)
+            .or_insert_with(|| Peer::new(now, source));
         known.mentioned = now;
+        if source == Source::Met {
+            known.source = source;
+        }
         Some(known)
     }
-}
 
-impl Heard {
-    fn expired(&self, now: Millis) -> bool {
-        now.since(self.at) >= ADVERT_TTL
-    }
-}
-
-impl Peer {
-    fn new(now: Millis) -> Self {
-        Self {
-            link: None,
-            rtt: None,
-            heard: None,
-            measured: None,
-            standing: Standing::NEW,
-            addresses: Vec::new(),
-            ladder: Ladder::new(),
-            dial: Dial::Idle { not_before: now },
-            backoff: Backoff::new(DIAL_BACKOFF_MIN, DIAL_BACKOFF_MAX),
-            mentioned: now,
+    fn make_room(&mut self, env: &mut Env, source: Source) -> Option<()> {
+        let hinted = |known: &&Peer| known.source == Source::Hinted;
+        let full = self.peers.len() >= MAX_KNOWN_PEERS;
+        let hints_only = source == Source::Hinted
+            && self.peers.len() >= MAX_HINTED_KNOWN
+            && self.peers.values().filter(hinted).count() >= MAX_HINTED_KNOWN;
+        if !full && !hints_only {
+            return Some(());
         }
-    }
-
-    pub(crate) fn donates(&self) -> bool {
-        self.heard.as_ref().is_some_and(|h| h.advert.donating)
-    }
-
-    /// Thousandths of a token per second: measured where we know, claimed where we do not.
-    pub(crate) fn speed(&self) -> u64 {
-        let claimed = |heard: &Heard| heard.advert.millitokens_per_second;
-        self.measured
-            .or(self.heard.as_ref().map(claimed))
-            .unwrap_or(0)
-    }
-
-    fn has_address(&self) -> bool {
-        !self.addresses.is_empty()
-    }
-
-    fn may_dial(&self, now: Millis) -> bool {
-        let idle = matches!(self.dial, Dial::Idle { not_before } if not_before <= now);
-        idle && self.link.is_none() && self.has_address() && !self.standing.banned(now)
-    }
-
-    /// Whether a peer behind a relay is to be tried directly again.
-    fn upgrade_due(&self, now: Millis) -> bool {
-        let idle = matches!(self.dial, Dial::Idle { .. });
-        let due = self.ladder.again().is_some_and(|again| again <= now);
-        idle && due && self.link.is_some() && self.has_address()
-    }
-
-    fn start_dial(&mut self, env: &mut Env, peer: NodeId, way: Way) {
-        let timeout = match way {
-            Way::Direct | Way::Turn => DIRECT_TIMEOUT,
-            Way::Relayed => DIAL_TIMEOUT,
+        let now = env.now;
+        let may_go = |known: &Peer| {
+            let idle = known.link.is_none() && !known.is_dialled();
+            idle && !known.standing.shunned(now) && (!hints_only || hinted(&known))
         };
-        let until = env.now + timeout;
-        self.dial = Dial::Dialling { until, way };
-        env.push(Output::Dial {
-            peer,
-            addresses: self.addresses.clone(),
-            way,
-        });
-    }
-
-    fn climb(&mut self, env: &mut Env, peer: NodeId, way: Way, reason: String) {
-        let connected = self.link.is_some();
-        env.changed = true;
-        let (now, rng) = (env.now, &mut env.rng);
-        match self.ladder.failed(way, reason, connected, now, rng) {
-            Some(next) => self.start_dial(env, peer, next),
-            None if connected => self.dial = Dial::Idle { not_before: now },
-            None => self.rest(env),
-        }
-    }
-
-    /// Waits before the next dial, at least as long as it waits already.
-    fn rest(&mut self, env: &mut Env) {
-        let waits = match self.dial {
-            Dial::Idle { not_before } => not_before,
-            Dial::Dialling { .. } => Millis(0),
+        let (failing, others): (Vec<_>, Vec<_>) = self
+            .peers
+            .iter()
+            .filter(|(_, known)| may_go(known))
+            .map(|(&id, known)| (id, known.fails()))
+            .partition(|(_, fails)| *fails);
+        let from = if failing.is_empty() {
+            &others
+        } else {
+            &failing
         };
-        let not_before = waits.max(env.now + self.backoff.fail(&mut env.rng));
-        self.dial = Dial::Idle { not_before };
+        let (gone, _) = mesh::draw(from, &mut env.rng)?;
+        self.peers.remove(gone);
+        Some(())
     }
 }

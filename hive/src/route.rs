@@ -5,7 +5,8 @@ use crate::attempt::Target;
 use crate::engine::{Engine, EngineState};
 use crate::env::Env;
 use crate::limits::{AUTO_PATIENCE, PATIENCE};
-use crate::roster::{Peer, Roster};
+use crate::peer::Peer;
+use crate::roster::Roster;
 use rand_core::Rng as _;
 use std::cmp::Reverse;
 use thrum_protocol::id::{ModelId, NodeId};
@@ -210,7 +211,8 @@ fn capable<'a>(
     }
     let avoided = ask.avoid.get(&id).is_some_and(|until| now < *until);
     let limit = peer.heard.as_ref()?.advert.max_new_tokens;
-    let open = peer.donates() && limit > 0 && !peer.standing.shunned(now) && !avoided;
+    let open =
+        peer.donates() && peer.stays() && limit > 0 && !peer.standing.shunned(now) && !avoided;
     open.then(|| offer_for(peer, ask))
         .flatten()
         .map(|offer| (offer, limit))

@@ -8,8 +8,8 @@ use crate::backoff::{Backoff, jittered};
 use crate::env::{Env, earlier};
 use crate::io::{Output, RelayIndex};
 use crate::limits::{
-    DISCOVER_PERIOD, DISCOVER_PERIOD_ALONE, MAX_RELAYS, REGISTER_PERIOD, RELAY_BACKOFF_MAX,
-    RELAY_BACKOFF_MIN, RELAY_STABLE, RELAY_TIMEOUT,
+    DISCOVER_PERIOD, DISCOVER_PERIOD_ALONE, DISCOVER_PERIOD_ENOUGH, ENOUGH_PEERS, MAX_RELAYS,
+    REGISTER_PERIOD, RELAY_BACKOFF_MAX, RELAY_BACKOFF_MIN, RELAY_STABLE, RELAY_TIMEOUT,
 };
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{LogLevel, RelayState, RelayView};
@@ -259,10 +259,10 @@ impl Relay {
                 }
                 if *discover_at <= env.now {
                     env.push(Output::Discover(index));
-                    let period = if peer_count == 0 {
-                        DISCOVER_PERIOD_ALONE
-                    } else {
-                        DISCOVER_PERIOD
+                    let period = match peer_count {
+                        0 => DISCOVER_PERIOD_ALONE,
+                        1..ENOUGH_PEERS => DISCOVER_PERIOD,
+                        ENOUGH_PEERS.. => DISCOVER_PERIOD_ENOUGH,
                     };
                     *discover_at = env.now + jittered(&mut env.rng, period);
                 }

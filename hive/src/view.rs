@@ -2,7 +2,7 @@
 
 use crate::Hive;
 use crate::engine::EngineState;
-use crate::roster::{Link, Peer};
+use crate::peer::{Link, Peer};
 use crate::uplink::Reach;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::model::ModelOffer;

@@ -1,10 +1,11 @@
 //! What Thrum peers **say**: ids, signed messages, limits, and the view a page sees.
 //!
-//! Bytes become values in one place each: [`task::TaskMessage::open`] and [`advert::Advert::open`]
-//! check the length, the JSON, the signature and the fields, in this order, and what they return
+//! Bytes become values in one place each: [`task::TaskMessage::open`], [`advert::Advert::open`] and
+//! [`hint::Hint::open`] check the length, the JSON, the signature and the fields, in this order, and what they return
 //! can be trusted to be well formed. Nothing here knows a clock, a random source or I/O.
 
 pub mod advert;
+pub mod hint;
 pub mod id;
 pub mod limits;
 pub mod model;
@@ -28,6 +29,9 @@ pub const NAMESPACE: &str = "thrum/1";
 
 /// libp2p stream protocol that carries one [`advert::Advert`] and is then closed.
 pub const ADVERT_STREAM: &str = "/thrum/advert/1";
+
+/// libp2p stream protocol that carries one [`hint::Hint`] and is then closed: a polite way to part.
+pub const HINT_STREAM: &str = "/thrum/hint/1";
 
 /// libp2p stream protocol that carries one attempt at one task.
 pub const TASK_STREAM: &str = "/thrum/task/1";

@@ -71,6 +71,12 @@ pub const MAX_TEXT_BYTES: usize = 512;
 /// count; models in one advert. A tab holds one, a native peer a shelf.
 pub const MAX_OFFERS: usize = 16;
 
+/// count; peers in one hint. Whoever is asked to leave looks for one link.
+pub const MAX_HINTED_PEERS: usize = 8;
+
+/// count; addresses of one hinted peer: two relays with two transports each.
+pub const MAX_HINTED_ADDRESSES: usize = 4;
+
 /// ms; how long an advert is believed without a newer one. Three times [`ADVERT_PERIOD`].
 pub const ADVERT_TTL: Millis = Millis(3 * ADVERT_PERIOD.0);
 

@@ -6,8 +6,9 @@ use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
 use thrum_hive::io::{Output, StreamId, StreamKind};
 use thrum_protocol::SigningKey;
+use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::{NodeId, TaskId};
-use thrum_protocol::limits::{MAX_FRAME_BYTES, MAX_TOKENS_PER_FRAME};
+use thrum_protocol::limits::{MAX_FRAME_BYTES, MAX_HINTED_PEERS, MAX_TOKENS_PER_FRAME};
 use thrum_protocol::task::{Done, FinishReason, TaskBody, TaskMessage, Token, Tokens};
 use thrum_protocol::truncation::Discarded;
 
@@ -34,6 +35,12 @@ pub enum Lie {
     Garbage,
     /// sends heartbeats without end
     HeartbeatFlood,
+    /// neighbour: asks everybody to leave for peers that do not exist
+    HintsInvented,
+    /// neighbour: does so again and again on one connection
+    HintsFlood,
+    /// neighbour: names more peers than a hint may
+    HintsTooMany,
     /// sends a frame above the limit
     Huge,
     /// pieces that are no UTF-8: not detectable, for the tokens are well formed
@@ -42,6 +49,8 @@ pub enum Lie {
     OtherRecipient,
     /// tokens of another task
     OtherTask,
+    /// neighbour: hangs up on whoever connects
+    Refuses,
     /// every frame twice
     RepeatsFrames,
     /// every token twice, numbered anew
@@ -91,6 +100,14 @@ impl Lie {
         Self::AskerReplays,
         Self::AskerSignsAsAnother,
         Self::AskerStaysSilent,
+    ];
+
+    /// Every lie of a neighbour, who need not donate or ask, in order.
+    pub const NEIGHBOURS: [Self; 4] = [
+        Self::HintsInvented,
+        Self::HintsFlood,
+        Self::HintsTooMany,
+        Self::Refuses,
     ];
 }
 
@@ -167,7 +184,11 @@ impl Liar {
                 if kind == StreamKind::Task {
                     self.task_streams.insert(stream, peer);
                 }
-                vec![Output::Open { stream, peer, kind }]
+                let mut outputs = vec![Output::Open { stream, peer, kind }];
+                if kind == StreamKind::Advert {
+                    outputs.extend(self.greet(peer));
+                }
+                outputs
             }
             Output::Send { stream, frame } if self.task_streams.contains_key(&stream) => {
                 self.twist_frame(stream, frame)
@@ -184,6 +205,37 @@ impl Liar {
             }
             other => vec![other],
         }
+    }
+
+    /// What a lying neighbour does beside saying what it can do.
+    fn greet(&mut self, peer: NodeId) -> Vec<Output> {
+        let (hints, named) = match self.lie {
+            Lie::HintsInvented => (1, MAX_HINTED_PEERS),
+            Lie::HintsFlood => (100, MAX_HINTED_PEERS),
+            Lie::HintsTooMany => (1, MAX_HINTED_PEERS + 1),
+            Lie::Refuses => return vec![Output::Disconnect { peer }],
+            _ => return Vec::new(),
+        };
+        let mut outputs = Vec::new();
+        for _ in 0..hints {
+            let frame = self.invented_hint(named).seal(&self.key);
+            outputs.push(self.open_extra(peer, StreamKind::Hint, Some(frame)));
+        }
+        outputs
+    }
+
+    /// Peers that nobody can reach, with the address of one that somebody might.
+    fn invented_hint(&mut self, count: usize) -> Hint {
+        let mut invent = || {
+            let mut secret = [0; 32];
+            self.rng.fill_bytes(&mut secret);
+            HintedPeer {
+                peer_id: node_id(&SigningKey::from_bytes(&secret)),
+                addresses: vec!["/dns/relay/p2p/0/p2p-circuit".to_owned()],
+            }
+        };
+        let peers = (0..count).map(|_| invent()).collect();
+        Hint { peers }
     }
 
     fn twist_frame(&mut self, stream: StreamId, frame: Vec<u8>) -> Vec<Output> {
@@ -224,11 +276,11 @@ impl Liar {
             Lie::AskerFloods => {
                 let mut outputs = vec![honest];
                 for _ in 0..100 {
-                    outputs.push(self.open_extra(peer, None));
+                    outputs.push(self.open_extra(peer, StreamKind::Task, None));
                 }
                 outputs
             }
-            Lie::AskerReplays => vec![honest, self.open_extra(peer, Some(frame))],
+            Lie::AskerReplays => vec![honest, self.open_extra(peer, StreamKind::Task, Some(frame))],
             Lie::AskerSignsAsAnother => {
                 let frame = message.seal(&self.other_key);
                 vec![Output::Send { stream, frame }]
@@ -238,11 +290,10 @@ impl Liar {
         }
     }
 
-    fn open_extra(&mut self, peer: NodeId, frame: Option<Vec<u8>>) -> Output {
+    fn open_extra(&mut self, peer: NodeId, kind: StreamKind, frame: Option<Vec<u8>>) -> Output {
         let stream = StreamId(self.next_extra);
         self.next_extra += 2;
         self.extra.insert(stream, frame);
-        let kind = StreamKind::Task;
         Output::Open { stream, peer, kind }
     }
 

@@ -27,10 +27,11 @@ def canonical(value) -> bytes:
 
 # `answers.json` is no message.
 here = pathlib.Path(__file__).parent
-for path in sorted([*here.glob("advert*.json"), *here.glob("task_*.json")]):
+for path in sorted([*here.glob("advert*.json"), *here.glob("hint.json"), *here.glob("task_*.json")]):
     message = json.loads(path.read_bytes())
     signature = base64.b64decode(message.pop("signature") + "==")
-    domain = b"thrum/advert/1\n" if path.name.startswith("advert") else b"thrum/task/1\n"
+    kind = path.stem.split("_")[0].encode()
+    domain = b"thrum/" + kind + b"/1\n"
     key = Ed25519PublicKey.from_public_bytes(public_key(message["sender_id"]))
     key.verify(signature, domain + canonical(message))
     print("verified", path.name)

@@ -39,6 +39,10 @@ impl Remote {
         Self { id, key }
     }
 
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     pub(crate) fn say(&self, message: &TaskMessage) -> Vec<u8> {
         message.seal(&self.key)
     }

@@ -8,5 +8,6 @@ mod asking;
 mod bench;
 mod donating;
 mod fuzz;
+mod meshing;
 mod providing;
 mod reaching;

@@ -37,7 +37,7 @@ use streams::Streams;
 use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind, Way};
 use thrum_hive::links::Links;
 use thrum_protocol::id::NodeId;
-use thrum_protocol::{ADVERT_STREAM, TASK_STREAM};
+use thrum_protocol::{ADVERT_STREAM, HINT_STREAM, TASK_STREAM};
 use thrum_rtc::browser::Control;
 use turn::{Kept, Purpose, Told};
 
@@ -51,7 +51,7 @@ pub(crate) struct Net {
     resolving: FuturesUnordered<LocalBoxFuture<'static, Resolved>>,
     discovery: Discovery,
     streams: Streams,
-    accepting: [(StreamKind, IncomingStreams); 2],
+    accepting: [(StreamKind, IncomingStreams); 3],
     links: Links<ConnectionId>,
     tab_links: Control,
     measuring: FuturesUnordered<LocalBoxFuture<'static, Option<Input>>>,
@@ -85,7 +85,7 @@ impl Net {
             .expect("any 32 bytes are an Ed25519 secret key");
         let (swarm, tab_links) = behaviour::swarm(&keypair, agent);
         let mut control = swarm.behaviour().streams.new_control();
-        let accepting = [StreamKind::Advert, StreamKind::Task].map(|kind| {
+        let accepting = [StreamKind::Advert, StreamKind::Hint, StreamKind::Task].map(|kind| {
             let incoming = control
                 .accept(protocol(kind))
                 .expect("each protocol is accepted once");
@@ -385,6 +385,7 @@ impl Net {
 fn protocol(kind: StreamKind) -> StreamProtocol {
     StreamProtocol::new(match kind {
         StreamKind::Advert => ADVERT_STREAM,
+        StreamKind::Hint => HINT_STREAM,
         StreamKind::Task => TASK_STREAM,
     })
 }

@@ -8,9 +8,10 @@
     reason = "the vectors are files; it is the crate that has no I/O"
 )]
 
-use crate::samples::{advert, key, node, task_messages};
+use crate::samples::{advert, hint, key, node, task_messages};
 use std::path::PathBuf;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::hint::Hint;
 use thrum_protocol::task::TaskMessage;
 
 #[test]
@@ -29,6 +30,14 @@ fn adverts_are_these_bytes() {
     check("advert.json", &bytes);
     let opened = Advert::open(&bytes).expect("what was sealed opens");
     assert_eq!(opened, (node(1), advert()));
+}
+
+#[test]
+fn hints_are_these_bytes() {
+    let bytes = hint().seal(&key(1));
+    check("hint.json", &bytes);
+    let opened = Hint::open(&bytes).expect("what was sealed opens");
+    assert_eq!(opened, (node(1), hint()));
 }
 
 #[test]

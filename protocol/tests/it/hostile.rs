@@ -1,14 +1,16 @@
 //! Bytes that no honest peer sends: refused with the reason, never a panic.
 
-use crate::samples::{advert, any_task_message, key, node, task_messages};
+use crate::samples::{advert, any_task_message, hint, key, node, task_messages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use thrum_protocol::advert::Advert;
+use thrum_protocol::hint::Hint;
 use thrum_protocol::id::{ModelId, TaskId};
 use thrum_protocol::limits::{
-    MAX_FRAME_BYTES, MAX_LOGIT_BIASES, MAX_LOGPROB_TOKENS_PER_FRAME, MAX_OFFERS, MAX_PIECE_BYTES,
-    MAX_PROMPT_BYTES, MAX_RESUMED_TOKENS, MAX_SAFE_INTEGER, MAX_SCHEMA_BYTES, MAX_STOP_STRINGS,
-    MAX_TEXT_BYTES, MAX_TOKENS_PER_FRAME, MAX_TOP_LOGPROBS,
+    MAX_FRAME_BYTES, MAX_HINTED_ADDRESSES, MAX_HINTED_PEERS, MAX_LOGIT_BIASES,
+    MAX_LOGPROB_TOKENS_PER_FRAME, MAX_OFFERS, MAX_PIECE_BYTES, MAX_PROMPT_BYTES,
+    MAX_RESUMED_TOKENS, MAX_SAFE_INTEGER, MAX_SCHEMA_BYTES, MAX_STOP_STRINGS, MAX_TEXT_BYTES,
+    MAX_TOKENS_PER_FRAME, MAX_TOP_LOGPROBS,
 };
 use thrum_protocol::sampling::{AnswerFormat, GenomeUse, LogitBias, Sampling, Shift};
 use thrum_protocol::signed::OpenError;
@@ -24,6 +26,7 @@ proptest! {
     fn random_bytes_never_open(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(TaskMessage::open(&bytes).is_err());
         prop_assert!(Advert::open(&bytes).is_err());
+        prop_assert!(Hint::open(&bytes).is_err());
     }
 
     #[test]
@@ -329,6 +332,24 @@ fn adverts_over_their_limits_are_refused() {
     long.agent = "x".repeat(MAX_TEXT_BYTES + 1);
     let error = Advert::open(&long.seal(&key(1))).expect_err("too long an agent");
     assert!(matches!(error, OpenError::OverLimit { field: "agent", .. }));
+}
+
+#[test]
+fn hints_over_their_limits_are_refused() {
+    let mut many = hint();
+    many.peers = vec![many.peers[0].clone(); MAX_HINTED_PEERS + 1];
+    let mut addresses = hint();
+    addresses.peers[0].addresses = vec![String::new(); MAX_HINTED_ADDRESSES + 1];
+    let mut long = hint();
+    long.peers[0].addresses = vec!["x".repeat(MAX_TEXT_BYTES + 1)];
+    for (field, hint) in [
+        ("peers", many),
+        ("addresses", addresses),
+        ("addresses", long),
+    ] {
+        let error = Hint::open(&hint.seal(&key(1))).expect_err("over a limit");
+        assert!(matches!(error, OpenError::OverLimit { field: of, .. } if of == field));
+    }
 }
 
 fn genome(milli: u32) -> GenomeUse {

@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::{
     MAX_DEADLINE, MAX_GENOME_SCALE_MILLI, MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI,
@@ -101,6 +102,16 @@ pub(crate) fn task_messages() -> Vec<(&'static str, TaskMessage)> {
         (name, message)
     };
     (0..).zip(bodies).map(message).collect()
+}
+
+pub(crate) fn hint() -> Hint {
+    let address = "/dns4/relay.example/tcp/443/wss/p2p/12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq/p2p-circuit";
+    Hint {
+        peers: vec![HintedPeer {
+            peer_id: node(3),
+            addresses: vec![address.to_owned()],
+        }],
+    }
 }
 
 pub(crate) fn advert() -> Advert {

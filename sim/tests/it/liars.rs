@@ -4,7 +4,10 @@
 use crate::scene::Scene;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskErrorCode, AskUpdate};
+use thrum_sim::crowd::model;
 use thrum_sim::liar::Lie;
+use thrum_sim::network::Weather;
+use thrum_sim::world::{Nature, World};
 
 #[test]
 fn accepting_twice_is_found_by_what_is_due() {
@@ -144,6 +147,47 @@ fn an_asker_that_replays_is_refused_and_reported() {
 }
 
 #[test]
+fn invented_hints_lead_nowhere_and_cost_the_liar_its_links() {
+    let donors = [(Some(Lie::HintsInvented), 5), (None, 40)];
+    let mut world = neighbours(60, &donors);
+    world.run_until(Millis(120_000));
+    let view = world.peers[2].hive.snapshot(world.now);
+    let linked: Vec<_> = view.peers.iter().map(|peer| peer.peer_id).collect();
+    assert!(!linked.contains(&world.peers[0].id), "it asked us to leave");
+    assert!(linked.contains(&world.peers[1].id));
+    assert_eq!(world.peers[2].misbehaviours, [], "parting is no breach");
+}
+
+#[test]
+fn hints_without_end_are_found_by_the_rate_of_streams() {
+    neighbour_is_found(Lie::HintsFlood, "floods with streams");
+}
+
+#[test]
+fn a_hint_of_too_many_is_found_by_its_limit() {
+    neighbour_is_found(Lie::HintsTooMany, "over its limit");
+}
+
+#[test]
+fn a_neighbour_that_hangs_up_is_dialled_less_and_less() {
+    let mut world = neighbours(63, &[(Some(Lie::Refuses), 5), (None, 40)]);
+    let mut connected = Vec::new();
+    for _ in 0..6 {
+        let before = connections(&world, 0);
+        world.run_until(world.now + Millis(5 * 60_000));
+        connected.push(connections(&world, 0) - before);
+    }
+    assert!(connected[0] > connected[5], "{connected:?}");
+    assert!(connected[5] <= 6, "{connected:?}");
+    let view = world.peers[2].hive.snapshot(world.now);
+    assert!(
+        view.peers
+            .iter()
+            .any(|peer| peer.peer_id == world.peers[1].id)
+    );
+}
+
+#[test]
 fn an_asker_that_floods_is_reported_and_disconnected() {
     asker_is_found(Lie::AskerFloods, "floods with streams");
 }
@@ -210,4 +254,50 @@ fn asker_is_found(lie: Lie, words: &str) {
     scene.join_honest_asker();
     let request = scene.request(20);
     assert_eq!(scene.answers_rightly(request), 1);
+}
+
+/// Donors, of whom the first lies to its neighbours, and a peer that looks on.
+fn neighbours(seed: u64, donors: &[(Option<Lie>, u64)]) -> World {
+    let weather = Weather {
+        latency: Millis(10),
+        jitter: Millis(10),
+        loss_ppm: 0,
+    };
+    let mut world = World::new(seed, 1, weather);
+    for &(lie, step) in donors.iter().chain(&[(None, 10)]) {
+        world.add(Nature {
+            model: Some(model()),
+            lie,
+            step: Millis(step),
+            batch: 1,
+        });
+    }
+    world
+}
+
+fn neighbour_is_found(lie: Lie, how: &str) {
+    let mut world = neighbours(61, &[(Some(lie), 5), (None, 40)]);
+    world.run_until(Millis(60_000));
+    let liar = world.peers[0].id;
+    for honest in &world.peers[1..] {
+        let reports = honest.misbehaviours.iter();
+        assert!(
+            honest
+                .misbehaviours
+                .iter()
+                .all(|(accused, _)| *accused == liar)
+        );
+        assert!(
+            reports.clone().any(|(_, what)| what.contains(how)),
+            "{:?}",
+            honest.misbehaviours
+        );
+    }
+}
+
+/// How often the peer was connected, as its own log says.
+fn connections(world: &World, peer: usize) -> usize {
+    let start = format!(" {peer} ");
+    let of = |line: &&str| line.contains(&start) && line.contains("connected to peer");
+    world.log.lines().filter(of).count()
 }
