@@ -64,6 +64,15 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS:PORT", env = "THRUM_WEBRTC")]
     pub webrtc: Option<SocketAddr>,
 
+    /// Speaks TLS at --http and --ws, with the certificate chain in this PEM file. It is read again
+    /// when it changes, and at SIGHUP [default: none].
+    #[arg(long, value_name = "FILE", env = "THRUM_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Uses the private key in this PEM file for the certificate of --tls-cert [default: none].
+    #[arg(long, value_name = "FILE", env = "THRUM_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
     /// Announces these multiaddrs instead of the addresses listened on, separated by commas: for
     /// a relay behind a proxy or a translated address. A webrtc-direct one needs no certhash.
     #[arg(
@@ -174,6 +183,12 @@ pub struct Config {
     pub ws: SocketAddr,
     /// Where libp2p listens over webrtc-direct.
     pub webrtc: SocketAddr,
+    /// The certificate chain of HTTP and WebSocket; `None`: both are plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key; with the certificate or not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// What is announced instead of the addresses listened on; empty: those.
     pub announce: Vec<Multiaddr>,
     /// Where STUN is answered; empty: nowhere.
@@ -212,6 +227,8 @@ impl Default for Config {
             http: loopback(8080),
             ws: loopback(8081),
             webrtc: loopback(8082),
+            tls_cert: None,
+            tls_key: None,
             announce: Vec::new(),
             stun: vec![loopback(3478), loopback(3479)],
             public_ip: None,
@@ -280,6 +297,8 @@ impl CommandLine {
             http: flags.http.or(file.http).unwrap_or(default.http),
             ws: flags.ws.or(file.ws).unwrap_or(default.ws),
             webrtc: flags.webrtc.or(file.webrtc).unwrap_or(default.webrtc),
+            tls_cert: flags.tls_cert.or(file.tls_cert),
+            tls_key: flags.tls_key.or(file.tls_key),
             announce: flags.announce.or(file.announce).unwrap_or(default.announce),
             stun,
             public_ip: flags.public_ip.or(file.public_ip),
@@ -338,6 +357,20 @@ impl Config {
             if value == 0 {
                 return Err(bad(name, value, "nobody could connect"));
             }
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(file), None) => {
+                return Err(bad(
+                    "tls_cert",
+                    file.display(),
+                    "its key is missing: set tls_key",
+                ));
+            }
+            (None, Some(file)) => {
+                let reason = "its certificate is missing: set tls_cert";
+                return Err(bad("tls_key", file.display(), reason));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
         }
         for address in &self.announce {
             check_announced(address).map_err(|reason| bad("announce", address, reason))?;

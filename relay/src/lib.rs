@@ -13,6 +13,7 @@ mod network;
 mod open_files;
 mod small_file;
 mod stun;
+mod tls;
 mod turn;
 mod udp;
 
@@ -31,11 +32,13 @@ use crate::http::ice::StunPlace;
 use crate::metrics::HttpMetrics;
 use crate::network::Network;
 use crate::network::credentials::Desk;
+use crate::tls::Certificate;
 use crate::turn::secret::Secret;
 use crate::udp::Udp;
 
 pub use crate::identity::IdentityError;
 pub use crate::network::NetworkError;
+pub use crate::tls::{Reloader, TlsError};
 pub use crate::udp::StunError;
 
 /// The version of this crate.
@@ -65,6 +68,9 @@ pub enum BindError {
     /// The libp2p side cannot listen.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The TLS certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// STUN cannot listen.
     #[error(transparent)]
     Stun(#[from] StunError),
@@ -96,6 +102,8 @@ pub struct Relay {
     http: TcpListener,
     http_addr: SocketAddr,
     site: Arc<Site>,
+    certificate: Option<Certificate>,
+    reloader: Reloader,
 }
 
 impl Relay {
@@ -105,6 +113,8 @@ impl Relay {
     /// When a port is taken, naming it and the flag that changes it; when a secret does not hold.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let identity = identity::load_or_make(&config.key)?;
+        let certificate = tls::from_settings(&config)?;
+        let acceptor = certificate.as_ref().map(Certificate::acceptor);
         open_files::provide_for(config.max_connections);
         let cannot_serve = |source| BindError::Http {
             address: config.http,
@@ -122,7 +132,7 @@ impl Relay {
         let desk = config
             .turn
             .then(|| Desk::new(secret, stun.turn_urls(), &mut registry));
-        let network = Network::bind(&config, identity, desk, &mut registry).await?;
+        let network = Network::bind(&config, identity, acceptor, desk, &mut registry).await?;
         let site = Arc::new(Site {
             peer_id: network.peer_id(),
             announce: network.announce().to_vec(),
@@ -140,6 +150,8 @@ impl Relay {
             http,
             http_addr,
             site,
+            certificate,
+            reloader: Reloader::default(),
         })
     }
 
@@ -153,6 +165,22 @@ impl Relay {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where the page is, as a browser opens it.
+    #[must_use]
+    pub fn page_url(&self) -> String {
+        let scheme = match self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}/", self.http_addr)
+    }
+
+    /// Has the relay read its TLS certificate again.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Where STUN is answered, and TURN where it is offered; the real ports also where 0 was asked
@@ -178,7 +206,12 @@ impl Relay {
         let mut network = tokio::spawn(self.network.run(stopping.clone()));
         let mut udp = tokio::spawn(self.udp.run(stopping.clone()));
         let router = http::router(self.site);
-        let mut http = tokio::spawn(http::connections::serve(self.http, router, stopping));
+        let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
+        if let Some(certificate) = self.certificate {
+            tokio::spawn(certificate.keep(self.reloader, stopping.clone()));
+        }
+        let serving = http::connections::serve(self.http, acceptor, router, stopping);
+        let mut http = tokio::spawn(serving);
 
         tokio::select! {
             () = shutdown => {}

@@ -136,6 +136,9 @@ pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in flight and connections may take to end after a stop is asked for.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the files of the TLS certificate are looked at; both are small.
+pub const CERTIFICATE_PERIOD: Duration = Duration::from_secs(5);
+
 /// HTTP connections in all; each costs a socket and two small buffers.
 pub const MAX_HTTP_CONNECTIONS: usize = 1024;
 

@@ -28,9 +28,16 @@ async fn main() -> anyhow::Result<()> {
     // Before the first word, so that whoever waits for it may stop us at once.
     let interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
     let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let key = config.key.display().to_string();
     let relay = Relay::bind(config).await?;
     print(&greeting(&relay, &key)?);
+    let reloader = relay.reloader();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reloader.reload();
+        }
+    });
     relay.run(either(interrupt, terminate)).await?;
     Ok(())
 }
@@ -51,7 +58,7 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
 fn greeting(relay: &Relay, key: &str) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "Thrum relay {}", thrum_relay::VERSION_AND_COMMIT)?;
-    writeln!(text, "  page     http://{}/", relay.http_addr())?;
+    writeln!(text, "  page     {}", relay.page_url())?;
     writeln!(text, "  peer id  {}", relay.peer_id())?;
     for address in relay.addrs() {
         writeln!(text, "  address  {address}")?;

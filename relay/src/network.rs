@@ -4,6 +4,7 @@
 
 pub(crate) mod credentials;
 mod flushed;
+mod secured;
 mod swarm;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use libp2p::{Multiaddr, PeerId, Swarm, ping, rendezvous};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::address_cap::Refusal;
 use crate::config::Config;
@@ -91,12 +93,13 @@ impl Network {
     pub(crate) async fn bind(
         config: &Config,
         identity: Identity,
+        acceptor: Option<TlsAcceptor>,
         desk: Option<Desk>,
         registry: &mut Registry,
     ) -> Result<Self, NetworkError> {
         let certificate_hash =
             Protocol::Certhash(identity.certificate.fingerprint().to_multihash());
-        let mut swarm = swarm::build(config, identity, registry)?;
+        let mut swarm = swarm::build(config, identity, acceptor, registry)?;
         let announce: Vec<_> = config
             .announce
             .iter()

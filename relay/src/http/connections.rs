@@ -7,12 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::address_cap::Tally;
 use crate::limits;
@@ -22,7 +24,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` says so, then lets requests in flight end, for at most
 /// [`limits::STOP_TIMEOUT`].
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+///
+/// With an acceptor everything is TLS.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    let door = Door {
+        acceptor,
+        router,
+        stop: stop.clone(),
+    };
     let mut tally = Tally::new(limits::MAX_HTTP_CONNECTIONS_PER_IP);
     let mut open: JoinSet<IpAddr> = JoinSet::new();
     let graceful = GracefulShutdown::new();
@@ -36,7 +50,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: watch::Re
             },
             accepted = listener.accept(), if open.len() < limits::MAX_HTTP_CONNECTIONS => {
                 match accepted {
-                    Ok((stream, from)) => admit(stream, from, &router, &mut tally, &mut open, &graceful),
+                    Ok((stream, from)) => door.admit(stream, from, &mut tally, &mut open, &graceful),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept an HTTP connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -54,32 +68,61 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: watch::Re
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    from: SocketAddr,
-    router: &Router,
-    tally: &mut Tally,
-    open: &mut JoinSet<IpAddr>,
-    graceful: &GracefulShutdown,
-) {
-    let ip = from.ip();
-    if let Err(error) = tally.admit(ip) {
-        tracing::debug!(%error, "HTTP connection refused");
-        return;
+/// What every connection is met with.
+struct Door {
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+}
+
+impl Door {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        tally: &mut Tally,
+        open: &mut JoinSet<IpAddr>,
+        graceful: &GracefulShutdown,
+    ) {
+        let ip = from.ip();
+        if let Err(error) = tally.admit(ip) {
+            tracing::debug!(%error, "HTTP connection refused");
+            return;
+        }
+        stream.set_nodelay(true).ok(); // Without it answers are only a little later.
+        let (router, watcher) = (self.router.clone(), graceful.watcher());
+        let Some(acceptor) = self.acceptor.clone() else {
+            open.spawn(async move {
+                answer(stream, router, watcher).await;
+                ip
+            });
+            return;
+        };
+        let stop = self.stop.clone();
+        open.spawn(async move {
+            tokio::select! {
+                secured = timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => match secured {
+                    Ok(Ok(stream)) => answer(stream, router, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
+                () = crate::stopped(stop) => {}
+            }
+            ip
+        });
     }
-    stream.set_nodelay(true).ok(); // Without it answers are only a little later.
+}
+
+/// Answers the requests of one connection, until it ends or everything does.
+async fn answer<S>(stream: S, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEAD_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(stream),
-            TowerToHyperService::new(router.clone()),
-        );
-    let watched = graceful.watch(connection);
-    open.spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "HTTP connection broke");
-        }
-        ip
-    });
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "HTTP connection broke");
+    }
 }

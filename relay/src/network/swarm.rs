@@ -10,9 +10,11 @@ use libp2p::{
     websocket, yamux,
 };
 use prometheus_client::registry::Registry;
+use tokio_rustls::TlsAcceptor;
 
 use super::NetworkError;
 use super::flushed::Flushed;
+use super::secured::Secured;
 use crate::address_cap;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -33,6 +35,7 @@ pub(super) struct Behaviour {
 pub(super) fn build(
     config: &Config,
     identity: Identity,
+    acceptor: Option<TlsAcceptor>,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let Identity {
@@ -44,7 +47,7 @@ pub(super) fn build(
         .with_tokio()
         .with_other_transport(|keypair| {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-            let mut websocket = websocket::Config::new(tcp);
+            let mut websocket = websocket::Config::new(Secured::new(tcp, acceptor));
             websocket.set_max_data_size(limits::MAX_WEBSOCKET_MESSAGE_BYTES);
             let mut yamux = yamux::Config::default();
             yamux.set_max_num_streams(limits::MAX_STREAMS_PER_CONNECTION);

@@ -208,6 +208,12 @@ impl Server {
         Ok(())
     }
 
+    fn allocation_of(&mut self, client: Client) -> Result<&mut Allocation, Refusal> {
+        let found = self.allocations.of_client_mut(client);
+        let (_, one) = found.ok_or(Refusal::AllocationMismatch)?;
+        Ok(one)
+    }
+
     fn refresh(
         &mut self,
         now: Duration,
@@ -220,10 +226,7 @@ impl Server {
             self.close(relay);
             return Ok(Done::LivesFor(Duration::ZERO));
         }
-        let (_, one) = self
-            .allocations
-            .of_client_mut(client)
-            .ok_or(Refusal::AllocationMismatch)?;
+        let one = self.allocation_of(client)?;
         one.live_on(now, wanted);
         Ok(Done::LivesFor(one.left(now)))
     }
@@ -242,10 +245,7 @@ impl Server {
         for peer in &peers {
             self.check_reach(peer.ip())?;
         }
-        let (_, one) = self
-            .allocations
-            .of_client_mut(client)
-            .ok_or(Refusal::AllocationMismatch)?;
+        let one = self.allocation_of(client)?;
         for peer in peers {
             one.permit(now, peer.ip())?;
         }
@@ -267,10 +267,7 @@ impl Server {
             .address(attribute::XOR_PEER_ADDRESS)
             .ok_or(Refusal::BadRequest)?;
         self.check_reach(peer.ip())?;
-        let (_, one) = self
-            .allocations
-            .of_client_mut(client)
-            .ok_or(Refusal::AllocationMismatch)?;
+        let one = self.allocation_of(client)?;
         one.bind(now, number, peer)?;
         Ok(Done::Yes)
     }

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use crate::rig::{self, HANG, fetch};
 
 /// Starts the command on free ports and reads its greeting.
-async fn start(site: &Path, more: &[&str]) -> (Child, Vec<String>) {
+pub(crate) async fn start(site: &Path, more: &[&str]) -> (Child, Vec<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thrum-relay"))
         .args([
             "--http",
@@ -48,7 +48,7 @@ async fn start(site: &Path, more: &[&str]) -> (Child, Vec<String>) {
     (child, greeting)
 }
 
-async fn signal(child: &Child, name: &str) {
+pub(crate) async fn signal(child: &Child, name: &str) {
     let pid = child.id().unwrap().to_string();
     assert!(
         Command::new("kill")
@@ -60,7 +60,7 @@ async fn signal(child: &Child, name: &str) {
     );
 }
 
-fn word_after(greeting: &[String], label: &str) -> String {
+pub(crate) fn word_after(greeting: &[String], label: &str) -> String {
     let line = greeting
         .iter()
         .find(|line| line.trim_start().starts_with(label));

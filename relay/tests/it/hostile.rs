@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -107,16 +106,7 @@ async fn provider(relay: Multiaddr) -> (PeerId, Multiaddr, JoinHandle<()>) {
 async fn open_circuit(provider: PeerId, at: Multiaddr) -> (Stream, JoinHandle<()>) {
     let mut asker = Client::new();
     let mut control = asker.swarm.behaviour().stream.new_control();
-    asker.swarm.dial(at).unwrap();
-    asker
-        .until(|event| match event {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                (peer_id == provider).then_some(())
-            }
-            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
-            _ => None,
-        })
-        .await;
+    asker.meet(provider, at).await;
     let running = asker.go_on();
     let stream = control.open_stream(provider, ECHO).await.unwrap();
     (stream, running)

@@ -17,4 +17,5 @@ mod http;
 mod peers;
 mod rig;
 mod settings;
+mod tls;
 mod turn;

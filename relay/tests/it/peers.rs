@@ -95,16 +95,7 @@ async fn two_peers_exchange_bytes_through_a_circuit() {
 
     let mut asker = Client::new();
     let mut control = asker.swarm.behaviour().stream.new_control();
-    asker.swarm.dial(reachable_at).unwrap();
-    asker
-        .until(|event| match event {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                (peer_id == provider_id).then_some(())
-            }
-            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
-            _ => None,
-        })
-        .await;
+    asker.meet(provider_id, reachable_at).await;
     let asker = asker.go_on();
     relay.await_metric("thrum_relay_circuits 1").await;
     relay.await_metric("thrum_relay_reservations 1").await;

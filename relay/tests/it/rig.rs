@@ -10,7 +10,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tempfile::TempDir;
 use thrum_relay::config::Config;
-use thrum_relay::{Relay, RunError};
+use thrum_relay::{Relay, Reloader, RunError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ pub(crate) struct Running {
     pub(crate) addrs: Vec<Multiaddr>,
     pub(crate) http: SocketAddr,
     pub(crate) stun: Vec<SocketAddr>,
+    pub(crate) reloader: Reloader,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -34,7 +35,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: Config) -> Running {
     let relay = Relay::bind(config).await.unwrap();
     let (peer_id, addrs, http) = (relay.peer_id(), relay.addrs(), relay.http_addr());
-    let stun = relay.stun_addrs();
+    let (stun, reloader) = (relay.stun_addrs(), relay.reloader());
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(relay.run(async move {
         stopped.await.ok(); // A dropped sender stops as well.
@@ -44,6 +45,7 @@ pub(crate) async fn start(config: Config) -> Running {
         addrs,
         http,
         stun,
+        reloader,
         stop,
         running,
     }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use thrum_relay::config::Config;
+
 use crate::rig;
 
 /// Runs the command with nothing of this process's environment that it reads.
@@ -76,6 +78,10 @@ fn what_it_prints_it_reads_back() {
         "/dns4/relay.example/tcp/443/wss,/ip4/192.0.2.1/udp/8082/webrtc-direct",
         "--ice-servers",
         "stun:stun.example:3478",
+        "--tls-cert",
+        "chain.pem",
+        "--tls-key",
+        "key.pem",
         "--stun",
         "0.0.0.0:3478",
         "--public-ip",
@@ -223,6 +229,12 @@ fn bad_settings_are_named_with_what_is_wrong() {
         &[],
         &["public_ip", "2001:db8::1"],
     );
+    check(&["--tls-cert", "chain.pem"], &[], &["tls_cert", "tls_key"]);
+    check(
+        &[],
+        &[("THRUM_TLS_KEY", "key.pem")],
+        &["tls_key", "tls_cert"],
+    );
     check(&["--log", "a=b=c"], &[], &["log", "a=b=c"]);
     let file = file(directory.path(), "max_connections_per_ip = 0");
     check(
@@ -235,7 +247,13 @@ fn bad_settings_are_named_with_what_is_wrong() {
 #[test]
 fn help_explains_every_setting() {
     let help = String::from_utf8(relay(&["--help"], &[]).stdout).unwrap();
-    for name in rig::config_in(Path::new("x"))
+    let all = Config {
+        tls_cert: Some("chain.pem".into()),
+        tls_key: Some("key.pem".into()),
+        public_ip: Some([192, 0, 2, 1].into()),
+        ..rig::config_in(Path::new("x"))
+    };
+    for name in all
         .to_toml()
         .unwrap()
         .parse::<toml::Table>()

@@ -40,6 +40,14 @@ async fn credentials(relay: &Running) -> Result<TurnCredentials, String> {
 
 async fn client(server: SocketAddr, credentials: Option<TurnCredentials>) -> turn::client::Client {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client_at(socket, server, credentials).await
+}
+
+async fn client_at(
+    socket: UdpSocket,
+    server: SocketAddr,
+    credentials: Option<TurnCredentials>,
+) -> turn::client::Client {
     let (username, password) = credentials
         .map(|credentials| (credentials.username, credentials.credential))
         .unwrap_or_default();
@@ -89,19 +97,7 @@ async fn both_stun_ports_tell_a_client_its_address() {
     for server in &relay.stun {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let own = socket.local_addr().unwrap();
-        let config = turn::client::ClientConfig {
-            stun_serv_addr: server.to_string(),
-            turn_serv_addr: String::new(),
-            username: String::new(),
-            password: String::new(),
-            realm: String::new(),
-            software: String::new(),
-            rto_in_ms: 0,
-            conn: Arc::new(socket),
-            vnet: None,
-        };
-        let client = turn::client::Client::new(config).await.unwrap();
-        client.listen().await.unwrap();
+        let client = client_at(socket, *server, None).await;
         assert_eq!(client.send_binding_request().await.unwrap(), own);
         client.close().await.unwrap();
     }
