@@ -1,6 +1,7 @@
 //! Carrying out what a machine wants, and bringing bytes to the other end.
 
 use crate::peer::PeerIndex;
+use crate::traffic::Kind;
 use crate::world::{Happening, LOAD_TIME, World};
 use std::fmt::Write as _;
 use thrum_hive::io::{Input, Output, StreamId, StreamKind};
@@ -13,11 +14,16 @@ impl World {
         let soon = self.now + self.network.delay(&mut self.rng);
         match output {
             Output::DialRelay(relay) => self.at(soon, Happening::RelayDialled(index, relay)),
-            Output::HangUpRelay(relay) => self.relays[relay.0].drop_peer(index),
+            Output::HangUpRelay(relay) => {
+                let place = self.peers[index.0].relays[relay.0];
+                self.relays[place].drop_peer(index);
+            }
             Output::Register(relay) => {
-                let relay = &mut self.relays[relay.0];
+                let place = self.peers[index.0].relays[relay.0];
+                let relay = &mut self.relays[place];
                 if relay.alive && relay.connected.contains(&index) {
-                    relay.registered.insert(index);
+                    relay.registered.insert(index, self.now);
+                    self.traffic.add(index, Kind::Relay, 2);
                 }
             }
             Output::Discover(relay) => self.discover(index, relay, soon),
@@ -25,12 +31,7 @@ impl World {
                 peer,
                 addresses: _,
                 way,
-            } => {
-                if let Some(&to) = self.by_id.get(&peer) {
-                    let from = index;
-                    self.at(soon, Happening::Dialled { from, to, way });
-                }
-            }
+            } => self.begin_dial(index, peer, way),
             Output::Disconnect { peer } => {
                 if let Some(&other) = self.by_id.get(&peer)
                     && self.network.linked(index, other)
@@ -74,7 +75,7 @@ impl World {
     }
 
     fn notify(&mut self, index: PeerIndex, event: Event) {
-        if event != Event::Changed {
+        if self.keeps_log && event != Event::Changed {
             writeln!(self.log, "{} {} {event:?}", self.now.0, index.0)
                 .expect("writing to a String cannot fail");
         }
@@ -96,15 +97,16 @@ impl World {
     }
 
     fn open(&mut self, index: PeerIndex, stream: StreamId, peer: NodeId, kind: StreamKind) {
-        let there = self.now + self.network.delay(&mut self.rng);
-        let back = there + self.network.delay(&mut self.rng);
         let other = self.by_id.get(&peer).copied();
         let Some(other) = other.filter(|&other| self.network.linked(index, other)) else {
+            let there = self.now + self.network.delay(&mut self.rng);
             let reason = "not connected".to_owned();
             let input = Input::StreamClosed { stream, reason };
             self.at(there, Happening::Tell(index, input));
             return;
         };
+        let there = self.now + self.network.delay_between(index, other, &mut self.rng);
+        let back = there + self.network.delay_between(index, other, &mut self.rng);
         let acceptor = &mut self.peers[other.0];
         let accepted = StreamId(acceptor.next_stream);
         acceptor.next_stream += 2;
@@ -114,7 +116,7 @@ impl World {
         {
             liar.accepted(accepted, from);
         }
-        let pipe = self.network.open((index, stream), (other, accepted));
+        let pipe = self.network.open((index, stream), (other, accepted), kind);
         self.network.arrival(pipe, 1, there);
         self.network.arrival(pipe, 0, back);
         let input = Input::StreamAccepted {
@@ -138,7 +140,12 @@ impl World {
         let Some((pipe, side)) = self.network.side((index, stream)) else {
             return;
         };
-        let at = self.now + self.network.delay(&mut self.rng);
+        let Some(sent) = self.network.pipe(pipe) else {
+            return;
+        };
+        let (kind, other) = (Kind::of(sent.kind), sent.ends[1 - side].0);
+        self.traffic.add(index, kind, 1);
+        let at = self.now + self.network.delay_between(index, other, &mut self.rng);
         if self.network.breaks(&mut self.rng) {
             self.end_other(pipe, 0, at, "the connection broke");
             self.end_other(pipe, 1, at, "the connection broke");

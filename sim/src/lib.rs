@@ -8,10 +8,13 @@
 //! marked as not detectable.
 
 pub mod crowd;
+mod dial;
 mod effects;
 pub mod engine;
 pub mod liar;
+pub mod nat;
 pub mod network;
 pub mod peer;
 pub mod relay;
+pub mod traffic;
 pub mod world;

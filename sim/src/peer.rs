@@ -18,6 +18,8 @@ pub struct PeerIndex(pub usize);
 pub struct Peer {
     /// its id
     pub id: NodeId,
+    /// the relays it was given, by their place in the world
+    pub relays: Vec<usize>,
     /// its decisions
     pub hive: Hive,
     /// what twists its outputs, if it lies

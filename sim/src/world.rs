@@ -3,9 +3,10 @@
 
 use crate::engine::{Jobs, Step};
 use crate::liar::{Liar, Lie};
-use crate::network::{End, Network, Weather};
+use crate::network::{End, Network, Site, Weather};
 use crate::peer::{Asked, FakeEngine, Peer, PeerIndex};
-use crate::relay::Relay;
+use crate::relay::{self, Relay};
+use crate::traffic::{Kind, Traffic};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
@@ -16,12 +17,12 @@ use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::time::Millis;
 use thrum_protocol::truncation::Discarded;
-use thrum_protocol::view::{AskRequest, Command, Path};
+use thrum_protocol::view::{AskRequest, Command};
 
 /// count; outputs of one input. Far above what an honest world needs; above it something runs away.
 const MAX_OUTPUTS: usize = 20_000;
 /// ms; how long a break may go unnoticed.
-const LONGEST_SILENCE: u64 = 12_000;
+pub(crate) const LONGEST_SILENCE: u64 = 12_000;
 /// ms; from asking for a model to having it.
 pub(crate) const LOAD_TIME: Millis = Millis(700);
 
@@ -37,6 +38,12 @@ pub struct World {
     pub relays: Vec<Relay>,
     /// every event of every peer, one line each
     pub log: String,
+    /// whether the log is kept: large crowds have no use for it
+    pub keeps_log: bool,
+    /// whether the relays vouch for each other: a peer at one is found and dialled from any
+    pub federated: bool,
+    /// what went over the wire
+    pub traffic: Traffic,
     /// inputs handled
     pub steps: u64,
     pub(crate) rng: ChaCha8Rng,
@@ -93,6 +100,12 @@ pub enum Happening {
     EngineLost(PeerIndex),
     /// a machine asked to be woken
     Wake(PeerIndex),
+    /// a circuit has been up for as long as a relay carries one
+    CircuitEnds(PeerIndex, PeerIndex, u64),
+    /// a peer notices that a relay is out of reach
+    LoseRelay(PeerIndex, usize),
+    /// a relay notices that a peer is gone
+    RelayForgets(usize, PeerIndex),
     /// a tab is killed
     Die(PeerIndex),
     /// the person asks
@@ -117,6 +130,9 @@ impl World {
             network: Network::new(weather),
             relays: (0..relays).map(|_| Relay::new()).collect(),
             log: String::new(),
+            keeps_log: true,
+            federated: false,
+            traffic: Traffic::default(),
             steps: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             queue: BTreeMap::new(),
@@ -130,8 +146,14 @@ impl World {
         self.rng.next_u64() % bound.max(1)
     }
 
-    /// Opens a tab.
+    /// Opens a tab that was given all relays.
     pub fn add(&mut self, nature: Nature) -> PeerIndex {
+        let relays = (0..self.relays.len()).collect();
+        self.add_at(nature, Site::default(), relays)
+    }
+
+    /// Opens a tab somewhere that was given these relays.
+    pub fn add_at(&mut self, nature: Nature, site: Site, relays: Vec<usize>) -> PeerIndex {
         let index = PeerIndex(self.peers.len());
         let mut secret = [0; 32];
         let mut seed = [0; 32];
@@ -140,11 +162,11 @@ impl World {
         let key = SigningKey::from_bytes(&secret);
         let id = NodeId::from_public_key(key.verifying_key().to_bytes())
             .expect("a signing key's public half is a point of the curve");
-        let relays = (0..self.relays.len()).map(|relay| format!("relay-{relay}"));
+        let addresses = relays.iter().map(|relay| format!("relay-{relay}"));
         let config = Config {
             key: key.clone(),
             seed,
-            relays: relays.collect(),
+            relays: addresses.collect(),
             agent: "thrum-sim".to_owned(),
             version: "0".to_owned(),
             commit: "sim".to_owned(),
@@ -153,6 +175,7 @@ impl World {
         let liar_seed = self.rng.next_u64();
         self.peers.push(Peer {
             id,
+            relays,
             hive: Hive::new(config, self.now),
             liar: nature.lie.map(|lie| Liar::new(lie, key, liar_seed)),
             engine: FakeEngine {
@@ -172,6 +195,7 @@ impl World {
             events: Vec::new(),
         });
         self.by_id.insert(id, index);
+        self.network.add(site);
         self.drain(index);
         index
     }
@@ -276,6 +300,13 @@ impl World {
                     self.tell(peer, Input::Wake);
                 }
             }
+            Happening::CircuitEnds(a, b, number) => {
+                if self.network.is_link(a, b, number) {
+                    self.unlink(a, b, false);
+                }
+            }
+            Happening::LoseRelay(peer, relay) => self.notices_lost_relay(peer, relay),
+            Happening::RelayForgets(relay, peer) => self.relays[relay].drop_peer(peer),
             Happening::Die(peer) => self.die(peer),
             Happening::Ask(peer, request) => {
                 if self.peers[peer.0].alive {
@@ -295,101 +326,40 @@ impl World {
     }
 
     pub(crate) fn discover(&mut self, index: PeerIndex, relay: RelayIndex, soon: Millis) {
-        let found: Vec<Found> = {
-            let known = &self.relays[relay.0];
-            if !known.alive || !known.connected.contains(&index) {
-                return;
-            }
-            let found = known.registered.iter().map(|&peer| Found {
-                peer: self.peers[peer.0].id,
-                addresses: vec![format!("/relay/{}/{}", relay.0, peer.0)],
-            });
-            found.collect()
+        let place = self.peers[index.0].relays[relay.0];
+        let asked = &self.relays[place];
+        if !asked.alive || !asked.connected.contains(&index) {
+            return;
+        }
+        self.traffic.add(index, Kind::Relay, 2);
+        let (side, federated) = (asked.side, self.federated);
+        let answers = |(at, it): &(usize, &mut Relay)| {
+            *at == place || (federated && it.alive && it.side == side)
         };
+        let relays = self.relays.iter_mut().enumerate().filter(answers);
+        let mut registers: Vec<_> = relays.map(|(_, it)| &mut it.registered).collect();
+        let page = relay::page(&mut registers, self.now, &mut self.rng);
+        let found = page.into_iter().map(|peer| self.found(peer)).collect();
         let input = Input::Discovered { relay, found };
         self.at(soon, Happening::Tell(index, input));
     }
 
-    fn dialled(&mut self, from: PeerIndex, to: PeerIndex, way: Way) {
-        let is_there = match way {
-            Way::Direct | Way::Turn => self.network.linked_directly(from, to),
-            Way::Relayed => self.network.linked(from, to),
-        };
-        if !self.peers[from.0].alive || is_there {
-            return;
-        }
-        let both = |relay: &Relay| {
-            relay.alive && relay.reserved.contains(&from) && relay.reserved.contains(&to)
-        };
-        let carrier = self.relays.iter().position(both);
-        let up = self.peers[to.0].alive && self.network.reachable(from, to);
-        let no_way = match way {
-            Way::Direct | Way::Turn => self.draw(2) == 0,
-            Way::Relayed => false,
-        };
-        let Some(relay) = carrier.filter(|_| up && !no_way) else {
-            let peer = self.peers[to.0].id;
-            let reason = "not reachable".to_owned();
-            self.tell(from, Input::DialFailed { peer, reason });
-            return;
-        };
-        let (path, transport, through) = match way {
-            Way::Direct | Way::Turn => (Path::Direct, "webrtc", None),
-            Way::Relayed => (Path::Relayed, "circuit", Some(relay)),
-        };
-        self.network.link(from, to, through);
-        for (here, there) in [(from, to), (to, from)] {
-            let peer = self.peers[there.0].id;
-            let transport = transport.to_owned();
-            let input = Input::Connected {
-                peer,
-                path,
-                transport,
-            };
-            self.tell(here, input);
-            let rtt = self.network.delay(&mut self.rng) + self.network.delay(&mut self.rng);
-            let ping = Input::RoundTrip { peer, rtt };
-            self.at(self.now + rtt, Happening::Tell(here, ping));
-        }
-    }
-
-    fn relay_dialled(&mut self, peer: PeerIndex, index: RelayIndex) {
-        if !self.peers[peer.0].alive {
-            return;
-        }
-        let relay = &mut self.relays[index.0];
-        if !relay.alive {
-            let reason = "connection refused".to_owned();
-            self.tell(
-                peer,
-                Input::RelayLost {
-                    relay: index,
-                    reason,
-                },
-            );
-            return;
-        }
-        relay.connected.insert(peer);
-        relay.reserved.insert(peer);
-        self.tell(peer, Input::RelayConnected(index));
-        let soon = self.now + self.network.delay(&mut self.rng);
-        self.at(soon, Happening::Tell(peer, Input::RelayReserved(index)));
-    }
-
-    fn relay_dies(&mut self, index: usize) {
-        for peer in self.relays[index].die() {
-            let relay = RelayIndex(index);
-            let reason = "connection reset".to_owned();
-            self.tell(peer, Input::RelayLost { relay, reason });
-        }
-        for (a, b) in self.network.carried_by(index) {
-            self.unlink(a, b, false);
+    /// What a relay says of a peer.
+    pub(crate) fn found(&self, peer: PeerIndex) -> Found {
+        let relays = self.peers[peer.0].relays.iter();
+        let addresses = relays.map(|relay| format!("/p2p/relay-{relay}/p2p-circuit"));
+        Found {
+            peer: self.peers[peer.0].id,
+            addresses: addresses.collect(),
         }
     }
 
     /// Ends a connection. `unnoticed`: both sides take a while to see it.
     pub(crate) fn unlink(&mut self, a: PeerIndex, b: PeerIndex, unnoticed: bool) {
-        let pipes = self.network.unlink(a, b);
+        let Some((carrier, pipes)) = self.network.unlink(a, b) else {
+            return;
+        };
+        self.release(a, b, carrier);
         for (here, there) in [(a, b), (b, a)] {
             let wait = if unnoticed {
                 Millis(self.draw(LONGEST_SILENCE))
@@ -414,10 +384,11 @@ impl World {
     fn die(&mut self, peer: PeerIndex) {
         self.peers[peer.0].alive = false;
         self.peers[peer.0].engine.jobs.clear();
-        for relay in &mut self.relays {
-            relay.drop_peer(peer);
+        for place in self.peers[peer.0].relays.clone() {
+            let at = self.now + Millis(self.draw(LONGEST_SILENCE));
+            self.at(at, Happening::RelayForgets(place, peer));
         }
-        for other in self.network.neighbours(peer) {
+        for other in self.network.neighbours(peer).clone() {
             self.unlink(peer, other, true);
         }
     }
