@@ -35,6 +35,13 @@ pub const MAX_UNREAD: usize = 16 * 1024 * 1024;
 /// bytes; what a writer may be ahead of the channel.
 pub const MAX_UNSENT: usize = 64 * 1024;
 
+/// bytes; what is kept of a stream's beginning, to be said again where the channel is of no use: a
+/// request. A peer has answered by the time that more is sent.
+pub const MAX_OPENING: usize = 64 * 1024;
+
+/// count; how often a stream begins anew.
+pub const MAX_STARTS: u8 = 3;
+
 /// bytes; what a channel may hold before it gets no more: browsers close one that holds 16 MiB.
 pub const MAX_BUFFERED: usize = 1024 * 1024;
 

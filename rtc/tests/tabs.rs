@@ -26,6 +26,7 @@ use libp2p_stream::{Control, IncomingStreams};
 use thrum_rtc::address::{bare, is_webrtc};
 use thrum_rtc::behaviour::{Behaviour, Event};
 use thrum_rtc::browser::{self, CandidateKind, Config};
+use wasm_bindgen::JsValue;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -362,6 +363,57 @@ async fn streams_one_after_another_use_their_numbers_again() {
         let found = within(20, "the echo", echoed(stream, &sent)).await;
         assert!(found == sent, "stream {n}");
     }
+}
+
+/// Has the browser send nothing on the next channels that a peer opens, as Chromium does when a
+/// channel opens while the page is told of it.
+fn mute_the_next(count: u32) {
+    let script = "
+        if (!window.madeHere) {
+            window.madeHere = new WeakSet();
+            const { createDataChannel } = RTCPeerConnection.prototype;
+            RTCPeerConnection.prototype.createDataChannel = function (...options) {
+                const channel = createDataChannel.apply(this, options);
+                window.madeHere.add(channel);
+                return channel;
+            };
+            const { send } = RTCDataChannel.prototype;
+            const spoken = new WeakSet();
+            RTCDataChannel.prototype.send = function (message) {
+                const fresh = !window.madeHere.has(this) && !spoken.has(this);
+                if (fresh && window.mute > 0) {
+                    window.mute -= 1;
+                    Object.defineProperty(this, 'readyState', { value: 'connecting' });
+                    throw new DOMException('not open', 'InvalidStateError');
+                }
+                spoken.add(this);
+                return send.call(this, message);
+            };
+        }
+        window.mute = count;";
+    let function = js_sys::Function::new_with_args("count", script);
+    function.call1(&JsValue::NULL, &count.into()).unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn channels_on_which_the_browser_sends_nothing_are_not_noticed() {
+    let (mut a, mut b) = connected(9).await;
+    b.echo();
+    let sent = bytes(1_000);
+    mute_the_next(0);
+    for count in [0, 1, 2, 0] {
+        mute_the_next(count);
+        let stream = a.open(b.peer).await;
+        let found = within(20, "the echo", echoed(stream, &sent)).await;
+        assert!(found == sent, "after {count} channels");
+    }
+    mute_the_next(u32::from(thrum_rtc::limits::MAX_STARTS));
+    let opened = a.control.open_stream(b.peer, ECHO);
+    assert!(
+        within(20, "the end", opened).await.is_err(),
+        "it goes on for ever"
+    );
+    a.open(b.peer).await;
 }
 
 #[wasm_bindgen_test]

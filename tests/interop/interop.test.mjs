@@ -8,8 +8,17 @@ import { prepare } from "./prepare.mjs";
 /** bytes; below, at and above what a frame, and what js-libp2p's buffers hold. */
 const LENGTHS = [1, 100, 16_365, 16_384, 65_537, 1 << 20, 16 << 20];
 
-/** One after another. Of 600 one has stalled now and then; README says so, and why is not known. */
-const STREAMS = 120;
+/** One after another, on one connection. */
+const STREAMS = 5_000;
+
+/** How many are asked for at once. */
+const TOGETHER = 500;
+
+/**
+ * Of those, what js-libp2p may lose: Chromium hands over a channel on which it never sends about once
+ * in 10,000 (see rtc/src/stream). Two peers of rtc/ do not notice.
+ */
+const MUTE = 4;
 
 /** bytes; what js-libp2p pushes into a channel before it waits. */
 const PUSHED = 2 << 20;
@@ -35,16 +44,30 @@ async function pushes(from, to) {
   assert.equal(await pushed, PUSHED);
 }
 
+/** Opens streams until `count` have ended well; `mute` of them may fail on the way. */
+async function streams(from, to, count, mute) {
+  let [left, lost] = [count, 0];
+  while (left > 0) {
+    const n = Math.min(left, TOGETHER);
+    await from.call("streams", to.id, n).then(() => (left -= n), (error) => {
+      const well = Number(error.message.match(/\bstream (\d+): /)?.[1]);
+      lost += 1;
+      if (!Number.isInteger(well) || lost > mute) throw error;
+      left -= well;
+    });
+  }
+}
+
 async function gossips(from, to, text) {
   await until(`somebody listens to ${text}`, () => from.call("publish", text));
   await to.line(`message ${text}`);
 }
 
-async function exchanges(dialler, listener) {
+async function exchanges(dialler, listener, mute) {
   for (const length of LENGTHS) await dialler.call("echo", listener.id, length);
   for (const length of [1, 1 << 20]) await listener.call("echo", dialler.id, length);
-  await dialler.call("streams", listener.id, STREAMS);
-  await listener.call("streams", dialler.id, 20);
+  await streams(dialler, listener, STREAMS, mute);
+  await streams(listener, dialler, 20, mute);
   await pushes(dialler, listener);
   await pushes(listener, dialler);
   await gossips(dialler, listener, "hello from the dialler");
@@ -55,7 +78,7 @@ const PAIRS = [["ours", "js"], ["js", "ours"], ["ours", "ours"]];
 
 for (const relay of ["js", "ours"]) {
   for (const [from, to] of PAIRS) {
-    test(`${from} dials ${to} through the relay of ${relay}`, { timeout: 90_000 }, async () => {
+    test(`${from} dials ${to} through the relay of ${relay}`, { timeout: 240_000 }, async () => {
       const { address } = made.relays[relay];
       const { origin } = made.site;
       const [dialler, listener] = await Promise.all(
@@ -67,7 +90,7 @@ for (const relay of ["js", "ours"]) {
         for (const peer of [dialler, listener]) {
           assert.match(String(await peer.pairs()), /^(host|prflx)-(host|prflx)$/);
         }
-        await exchanges(dialler, listener);
+        await exchanges(dialler, listener, from === to ? 0 : MUTE);
       } finally {
         await Promise.all([dialler, listener].map((peer) => peer.close()));
       }

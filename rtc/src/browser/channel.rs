@@ -12,13 +12,13 @@ use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataC
 
 use super::clock::now;
 use super::peer_connection::Shared;
-use crate::limits::LOW_BUFFERED;
+use crate::limits::{LOW_BUFFERED, MAX_STARTS};
 use crate::stream::{Peer, Ready, Stream};
 
 /// A channel of a connection, shared by the browser's callbacks and whoever holds the stream.
 pub(super) struct Channel {
     key: u32,
-    inner: RtcDataChannel,
+    inner: RefCell<RtcDataChannel>,
     stream: RefCell<Stream>,
     reader: Cell<Option<Waker>>,
     writer: Cell<Option<Waker>>,
@@ -28,13 +28,17 @@ pub(super) struct Channel {
     purpose: Purpose,
     connection: Weak<Shared>,
     callbacks: RefCell<Option<Callbacks>>,
+    /// channels that were of no use, whose callbacks may be running
+    useless: RefCell<Vec<(RtcDataChannel, Callbacks)>>,
 }
 
 /// What a channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A stream, and its number is another's after it.
-    Stream,
+    /// A stream that the peer has opened. Its number is another's after it.
+    Accepted,
+    /// A stream of ours.
+    Opened,
     /// The proof of identity: its number is agreed, and stays with it to the end.
     Proof,
 }
@@ -54,8 +58,6 @@ impl Channel {
         purpose: Purpose,
         connection: Weak<Shared>,
     ) -> Rc<Self> {
-        inner.set_binary_type(RtcDataChannelType::Arraybuffer);
-        inner.set_buffered_amount_low_threshold(LOW_BUFFERED as u32);
         let mut stream = Stream::new(now());
         if let Some(connection) = connection.upgrade() {
             stream.set_peer(connection.peer());
@@ -67,7 +69,7 @@ impl Channel {
             let callbacks = Callbacks::new(channel, &inner);
             Self {
                 key,
-                inner,
+                inner: RefCell::new(inner),
                 stream: RefCell::new(stream),
                 reader: Cell::default(),
                 writer: Cell::default(),
@@ -75,33 +77,77 @@ impl Channel {
                 purpose,
                 connection,
                 callbacks: RefCell::new(Some(callbacks)),
+                useless: RefCell::default(),
             }
         })
     }
 
+    fn inner(&self) -> RtcDataChannel {
+        self.inner.borrow().clone()
+    }
+
     fn on_message(self: &Rc<Self>, event: &MessageEvent) {
-        let answers_fin = {
+        let (answers_fin, knows_windows) = {
             let mut stream = self.stream.borrow_mut();
             match event.data().dyn_into::<ArrayBuffer>() {
                 Ok(bytes) => stream.handle_message(&Uint8Array::new(&bytes).to_vec()),
                 // Nothing of libp2p is text.
                 Err(_) => stream.reset(),
             }
-            stream.heard_fin_ack()
+            (stream.heard_fin_ack(), stream.peer_knows_windows())
         };
         self.advance(false);
-        if answers_fin && let Some(connection) = self.connection.upgrade() {
+        let Some(connection) = self.connection.upgrade() else {
+            return;
+        };
+        if knows_windows {
+            connection.learn_windows();
+        }
+        if answers_fin {
             connection.learn(Peer::Full);
         }
     }
 
     fn on_event(self: &Rc<Self>, event: &Event) {
+        if event.target().as_deref() != Some(self.inner().as_ref()) {
+            // A channel that was of no use.
+            return;
+        }
         match &*event.type_() {
             "open" => self.stream.borrow_mut().handle_open(),
-            "close" | "error" => return self.closed(),
+            "close" | "error" => {
+                if !self.start_over() {
+                    self.inner().close();
+                    self.closed();
+                }
+                return;
+            }
             _ => {}
         }
         self.advance(true);
+    }
+
+    /// Goes on over another channel, where this one was of no use to the peer.
+    fn start_over(self: &Rc<Self>) -> bool {
+        let Some(connection) = self.connection.upgrade() else {
+            return false;
+        };
+        let useless = self.useless.borrow().len() < usize::from(MAX_STARTS) - 1;
+        let may = self.purpose == Purpose::Opened && useless && connection.peer_knows_windows();
+        if !may || !self.stream.borrow_mut().start_over(now()) {
+            return false;
+        }
+        let Ok(inner) = connection.create_channel() else {
+            return false;
+        };
+        let callbacks = Callbacks::new(&Rc::downgrade(self), &inner);
+        let inner = self.inner.replace(inner);
+        inner.close();
+        if let Some(callbacks) = self.callbacks.replace(Some(callbacks)) {
+            self.useless.borrow_mut().push((inner, callbacks));
+        }
+        self.tell_connection();
+        true
     }
 
     /// The channel is gone.
@@ -120,23 +166,26 @@ impl Channel {
     /// Sends what there is to send, and closes the channel when all is said. Whoever reads or
     /// writes calls this by itself, and would be woken for ever if it woke.
     fn transmit(&self, flush: bool) {
+        let inner = self.inner();
         let mut stream = self.stream.borrow_mut();
         let time = now();
-        loop {
-            let buffered = self.inner.buffered_amount() as usize;
-            let Some(message) = stream.transmit(time, buffered, flush) else {
-                break;
-            };
-            if self.inner.send_with_u8_array(&message).is_err() {
+        let mut refused = false;
+        while let Some(message) = stream.transmit(time, inner.buffered_amount() as usize, flush) {
+            refused = inner.send_with_u8_array(&message).is_err();
+            if refused && inner.ready_state() == RtcDataChannelState::Connecting {
+                stream.handle_mute();
+            } else if refused {
                 stream.handle_closed();
-                break;
             }
         }
-        if stream.wants_channel_closed() && self.purpose == Purpose::Stream {
-            self.inner.close();
+        if refused || (stream.wants_channel_closed() && self.purpose != Purpose::Proof) {
+            inner.close();
         }
         let waits = stream.next_timeout().is_some() || stream.is_closed();
         drop(stream);
+        if refused {
+            self.wake();
+        }
         if waits {
             self.tell_connection();
         }
@@ -232,7 +281,7 @@ impl Channel {
     }
 
     pub(super) fn handle_timeout(self: &Rc<Self>, time: Duration) {
-        let buffered = self.inner.buffered_amount() as usize;
+        let buffered = self.buffered();
         self.stream.borrow_mut().handle_timeout(time, buffered);
         self.advance(true);
     }
@@ -244,7 +293,7 @@ impl Channel {
 
     /// bytes; what waits in the browser.
     pub(super) fn buffered(&self) -> usize {
-        self.inner.buffered_amount() as usize
+        self.inner.borrow().buffered_amount() as usize
     }
 
     /// Whether its number is free again.
@@ -258,17 +307,28 @@ impl Channel {
 
     /// Takes the callbacks back. Not to be called from one of them.
     pub(super) fn detach(&self) {
-        self.inner.set_onmessage(None);
-        self.inner.set_onopen(None);
-        self.inner.set_onclose(None);
-        self.inner.set_onerror(None);
-        self.inner.set_onbufferedamountlow(None);
+        silence(&self.inner());
         self.callbacks.take();
+        for (useless, callbacks) in self.useless.take() {
+            silence(&useless);
+            drop(callbacks);
+        }
     }
+}
+
+/// Has the browser call nobody for a channel.
+fn silence(inner: &RtcDataChannel) {
+    inner.set_onmessage(None);
+    inner.set_onopen(None);
+    inner.set_onclose(None);
+    inner.set_onerror(None);
+    inner.set_onbufferedamountlow(None);
 }
 
 impl Callbacks {
     fn new(channel: &Weak<Channel>, inner: &RtcDataChannel) -> Self {
+        inner.set_binary_type(RtcDataChannelType::Arraybuffer);
+        inner.set_buffered_amount_low_threshold(LOW_BUFFERED as u32);
         let weak = Weak::clone(channel);
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event| {
             if let Some(channel) = weak.upgrade() {

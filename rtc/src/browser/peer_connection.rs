@@ -42,6 +42,8 @@ pub(super) struct Shared {
     /// since when the peer is not heard
     silent_since: Cell<Option<Duration>>,
     peer: Cell<Peer>,
+    /// the peer has told of its windows
+    knows_windows: Cell<bool>,
     /// the channel that an offer needs, until it is closed
     init: RefCell<Option<RtcDataChannel>>,
     wakers: Wakers,
@@ -95,6 +97,7 @@ impl PeerConnection {
             state: Cell::new(State::Connecting),
             silent_since: Cell::new(None),
             peer: Cell::default(),
+            knows_windows: Cell::default(),
             init: RefCell::default(),
             wakers: Wakers::default(),
         });
@@ -194,15 +197,30 @@ impl Shared {
         }
     }
 
+    /// Whether the peer knows windows, so far as it has said.
+    pub(super) fn peer_knows_windows(&self) -> bool {
+        self.knows_windows.get()
+    }
+
+    pub(super) fn learn_windows(&self) {
+        self.knows_windows.set(true);
+    }
+
+    /// A channel for a stream.
+    ///
+    /// # Errors
+    /// What the browser throws where it has no number left.
+    pub(super) fn create_channel(&self) -> Result<RtcDataChannel, String> {
+        let options = RtcDataChannelInit::new();
+        create_channel(&self.inner, "", &options).map_err(|error| words(&error))
+    }
+
     /// A channel of ours; none while too many are open or the browser has no number left.
     pub(super) fn poll_create(self: &Rc<Self>, context: &mut Context<'_>) -> Poll<Rc<Channel>> {
         if self.channels.borrow().len() < MAX_CHANNELS {
-            let options = RtcDataChannelInit::new();
-            match create_channel(&self.inner, "", &options) {
-                Ok(channel) => return Poll::Ready(self.adopt(channel, Purpose::Stream)),
-                Err(error) => {
-                    tracing::debug!(error = words(&error), "the browser makes no channel");
-                }
+            match self.create_channel() {
+                Ok(channel) => return Poll::Ready(self.adopt(channel, Purpose::Opened)),
+                Err(error) => tracing::debug!(error, "the browser makes no channel"),
             }
         }
         set(&self.wakers.outbound, context);
@@ -267,7 +285,7 @@ impl Shared {
             channel.close();
             return;
         }
-        let channel = self.adopt(channel, Purpose::Stream);
+        let channel = self.adopt(channel, Purpose::Accepted);
         self.waiting.borrow_mut().push_back(channel);
         wake(&self.wakers.inbound);
     }

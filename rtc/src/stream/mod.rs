@@ -9,11 +9,17 @@
 //! that heard the last answer, while the side that gave it waits a moment. What does not come in
 //! time is not waited for.
 //!
+//! A browser can hand over a channel of a peer that then never sends (Chromium 156 does so about once
+//! in 10,000, where the channel's state changes while the page is told of it). Who was given it closes
+//! it unread ([`Stream::handle_mute`]); who opened it, and heard nothing on it, says all of it again
+//! on another ([`Stream::start_over`]).
+//!
 //! Data channels hand over what arrives whether it is read or not. Two peers with this machine
 //! therefore tell each other how much they take (`max_data`, see [`crate::frame`]); another peer is
 //! heard without it up to [`crate::limits::MAX_UNREAD`].
 
 mod error;
+mod opening;
 #[cfg(test)]
 mod peer_tests;
 mod receive;
@@ -29,6 +35,7 @@ use crate::frame::{Decoder, Flag, Frame};
 use crate::limits::{
     CLOSE_GRACE, CLOSE_TIMEOUT, MAX_PAYLOAD, MAX_PAYLOAD_PLAIN, OPEN_TIMEOUT, RECEIVE_WINDOW,
 };
+use opening::Opening;
 use receive::Receive;
 use send::Send;
 
@@ -82,6 +89,8 @@ pub struct Stream {
     released: bool,
     /// when what is missing is not waited for any longer
     deadline: Option<Deadline>,
+    /// what was said before the peer said anything
+    opening: Opening,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +122,7 @@ impl Stream {
                 buffered: 0,
                 sent: 0,
             }),
+            opening: Opening::default(),
         }
     }
 
@@ -140,6 +150,7 @@ impl Stream {
         if self.channel == Channel::Closed || self.receive.has_failed() {
             return;
         }
+        self.opening.heard();
         let mut decoder = std::mem::take(&mut self.decoder);
         let read = decoder.push(message, |frame| self.handle_frame(frame));
         self.decoder = decoder;
@@ -185,6 +196,32 @@ impl Stream {
         self.receive.fail(StreamError::ChannelClosed);
         self.send.channel_closed();
         self.deadline = None;
+    }
+
+    /// The channel is one on which the browser sends nothing. Nothing that came on it is read, so
+    /// that whoever opened it may say it again on another.
+    pub fn handle_mute(&mut self) {
+        self.receive.discard();
+        self.handle_closed();
+    }
+
+    /// Goes on over a channel that is not open yet, where the one that has closed was of no use:
+    /// false when the peer has said something on it, when too much was said to it, or when nobody
+    /// holds the stream. Only for a stream opened here, to a peer that leaves unread what comes on
+    /// a channel it cannot answer on: one that knows windows.
+    pub fn start_over(&mut self, now: Duration) -> bool {
+        if self.released || self.is_over() || !self.opening.repeat() {
+            return false;
+        }
+        self.channel = Channel::Opening;
+        self.deadline = None;
+        self.wait(now + OPEN_TIMEOUT, 0);
+        true
+    }
+
+    /// Whether the peer has said that it knows windows.
+    pub fn peer_knows_windows(&self) -> bool {
+        self.send.peer_knows_windows()
     }
 
     /// Time has passed; `buffered` bytes wait in the channel.
@@ -286,13 +323,20 @@ impl Stream {
         if self.channel != Channel::Open {
             return None;
         }
+        if let Some(message) = self.opening.next() {
+            return Some(message);
+        }
         let frame = self.next_frame(buffered, flush || self.released);
         if self.is_over() && self.answered_last && frame.is_some() {
             self.wait(now + CLOSE_GRACE, buffered);
         } else if self.deadline.is_none() && self.is_waiting_for_the_end() {
             self.wait(now + CLOSE_TIMEOUT, buffered);
         }
-        frame.map(Frame::encode)
+        let message = frame.map(Frame::encode);
+        if let Some(message) = &message {
+            self.opening.said(message);
+        }
+        message
     }
 
     fn next_frame(&mut self, buffered: usize, flush: bool) -> Option<Frame> {

@@ -116,6 +116,15 @@ impl Receive {
         }
     }
 
+    /// Throws away what came.
+    pub(super) fn discard(&mut self) {
+        self.unread = VecDeque::new();
+        // The end was not heard either.
+        if matches!(self.state, State::Finished) {
+            self.state = State::Open;
+        }
+    }
+
     pub(super) fn give_up_waiting(&mut self) {
         if matches!(self.state, State::Stopped) {
             self.state = State::Finished;

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::{Ready, Stream, StreamError};
 use crate::frame::{Decoder, Flag, Frame};
 use crate::limits::{
-    CLOSE_GRACE, CLOSE_TIMEOUT, FIRST_WINDOW, MAX_BUFFERED, MAX_PAYLOAD, MAX_UNREAD, MAX_UNSENT,
-    OPEN_TIMEOUT, RECEIVE_WINDOW,
+    CLOSE_GRACE, CLOSE_TIMEOUT, FIRST_WINDOW, MAX_BUFFERED, MAX_OPENING, MAX_PAYLOAD, MAX_UNREAD,
+    MAX_UNSENT, OPEN_TIMEOUT, RECEIVE_WINDOW,
 };
 
 const START: Duration = Duration::from_secs(1_000);
@@ -624,4 +624,70 @@ proptest! {
         }
         prop_assert!(stream.wants_channel_closed());
     }
+}
+
+#[test]
+fn a_beginning_that_nobody_answered_is_said_again() {
+    let mut stream = open();
+    assert_eq!(stream.write(b"ask"), Ok(Ready::Now(3)));
+    stream.finish();
+    let first = said(&mut stream);
+    assert_eq!(first.last().and_then(|frame| frame.flag), Some(Flag::Fin));
+    assert!(stream.start_over(START));
+    assert_eq!(said(&mut stream), [], "the other channel is not open yet");
+    assert_eq!(stream.next_timeout(), Some(START + OPEN_TIMEOUT));
+    stream.handle_open();
+    assert_eq!(said(&mut stream), first);
+    hear(&mut stream, Some(Flag::FinAck), b"");
+    hear(&mut stream, Some(Flag::Fin), b"answer");
+    let answer = (b"answer".to_vec(), Ok(Ready::Now(0)));
+    assert_eq!(read_all(&mut stream), answer);
+    assert!(!stream.start_over(START), "the peer has answered");
+}
+
+#[test]
+fn what_is_written_meanwhile_follows_what_is_said_again() {
+    let mut stream = open();
+    stream.write(b"first").unwrap();
+    said(&mut stream);
+    assert!(stream.start_over(START));
+    stream.write(b"second").unwrap();
+    assert!(
+        stream.start_over(START),
+        "the second channel was of no use either"
+    );
+    stream.handle_open();
+    let frames = said(&mut stream);
+    let payloads: Vec<_> = frames.iter().map(|frame| &*frame.payload).collect();
+    assert_eq!(payloads, [&b"first"[..], b"second"]);
+}
+
+#[test]
+fn a_beginning_that_is_long_or_given_up_is_not_said_again() {
+    let mut stream = open();
+    for _ in 0..=MAX_OPENING / 1000 {
+        stream.write(&[0; 1000]).unwrap();
+        said(&mut stream);
+    }
+    assert!(!stream.start_over(START));
+    let mut stream = open();
+    stream.write(b"ask").unwrap();
+    stream.finish();
+    said(&mut stream);
+    stream.release();
+    assert!(!stream.start_over(START), "nobody waits for the answer");
+    let mut stream = open();
+    hear(&mut stream, None, b"");
+    assert!(!stream.start_over(START), "the peer has spoken");
+}
+
+#[test]
+fn what_came_on_a_mute_channel_is_not_read() {
+    let mut stream = open();
+    hear(&mut stream, Some(Flag::Fin), b"ask");
+    stream.handle_mute();
+    let end = Err(StreamError::ChannelClosed);
+    assert_eq!(read_all(&mut stream), (Vec::new(), end));
+    assert!(stream.is_closed());
+    assert_eq!(said(&mut stream), []);
 }
