@@ -166,6 +166,12 @@ impl Peer {
         self.is_dialled() && self.purpose == purpose
     }
 
+    /// Whether a dial is under way that may lead to something better than a relay.
+    fn climbs(&self) -> bool {
+        self.dialling()
+            .is_some_and(|(way, _)| matches!(way, Way::Direct | Way::Turn))
+    }
+
     /// The way a dial is on, and until when it may be.
     pub(crate) fn dialling(&self) -> Option<(Way, Millis)> {
         match self.dial {
@@ -251,10 +257,13 @@ impl Peer {
     /// It is connected, for the first time or by another path; whether it is new.
     pub(crate) fn connected(&mut self, env: &mut Env, path: Path, transport: String) -> bool {
         let purpose = self.is_dialled().then_some(self.purpose);
-        self.dial = Dial::Idle {
-            not_before: env.now,
-        };
-        self.ladder.reached(path, env.now, &mut env.rng);
+        // What the peer had to fall back to does not end our search for something better.
+        if path == Path::Direct || !self.climbs() {
+            self.dial = Dial::Idle {
+                not_before: env.now,
+            };
+            self.ladder.reached(path, env.now, &mut env.rng);
+        }
         env.changed = true;
         if let Some(link) = &mut self.link {
             link.path = path;

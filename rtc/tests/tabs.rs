@@ -44,6 +44,7 @@ struct Tab {
 #[derive(Debug, PartialEq)]
 enum Seen {
     Reserved,
+    Answering,
     Direct(ConnectionId),
     Relayed,
     Upgraded,
@@ -230,6 +231,9 @@ async fn drive(
                 if is_webrtc(endpoint.get_remote_address()) =>
             {
                 Seen::DirectClosed
+            }
+            SwarmEvent::IncomingConnection { send_back_addr, .. } if is_webrtc(&send_back_addr) => {
+                Seen::Answering
             }
             SwarmEvent::OutgoingConnectionError { error, .. } => {
                 Seen::DialFailed(error.to_string())
@@ -492,6 +496,24 @@ async fn dials_that_cross_lead_to_one_connection() {
             "{seen:?}"
         );
     }
+}
+
+#[wasm_bindgen_test]
+async fn a_dial_while_the_peer_s_is_answered_gives_way_and_ends_after_it() {
+    let (a, mut b, relay) = two(14).await;
+    a.dial(b.peer, webrtc_address(&relay, b.peer));
+    b.until(|seen| *seen == Seen::Answering).await;
+    b.dial(a.peer, webrtc_address(&relay, a.peer));
+    b.until(|seen| matches!(seen, Seen::Direct(_))).await;
+    let failed = b.until(|seen| matches!(seen, Seen::DialFailed(_))).await;
+    let Seen::DialFailed(words) = failed else {
+        unreachable!("it was asked for");
+    };
+    assert!(
+        words.contains("gave way to the dial of the peer"),
+        "{words}"
+    );
+    drop(a);
 }
 
 #[wasm_bindgen_test]

@@ -180,8 +180,8 @@ fn a_relayed_peer_is_dialled_directly_again() {
     let mut bench = Bench::new();
     bench.reserve();
     let peer = Remote::new(1).id;
-    bench.find([peer]);
     bench.tell(connected(peer, Path::Relayed, "circuit"));
+    bench.find([peer]);
     let outputs = bench.pass(Millis(DIRECT_RETRY_MIN.0 - 1));
     assert_eq!(ways(&outputs), []);
     let outputs = bench.pass(Millis(2));
@@ -209,6 +209,25 @@ fn a_relayed_peer_is_dialled_directly_again() {
     assert_eq!((view.path, &view.direct_error), (Path::Direct, &None));
     assert_eq!(view.link, Some(link));
     assert_eq!(ways(&bench.pass(DIRECT_RETRY_MAX)), []);
+}
+
+#[test]
+fn a_peer_that_falls_back_to_a_relay_ends_no_search_for_something_better() {
+    let mut bench = Bench::new();
+    bench.reserve();
+    let peer = Remote::new(1).id;
+    assert_eq!(ways(&bench.find([peer])), [Way::Direct]);
+    let outputs = bench.tell(connected(peer, Path::Relayed, "circuit"));
+    assert_eq!(ways(&outputs), []);
+    let failed = || Input::DialFailed {
+        peer,
+        reason: "no way works".to_owned(),
+    };
+    assert_eq!(ways(&bench.tell(failed())), [Way::Turn]);
+    assert_eq!(ways(&bench.tell(failed())), []);
+    assert_eq!(bench.snapshot().peers[0].path, Path::Relayed);
+    let again = ways(&bench.pass(DIRECT_RETRY_MAX));
+    assert_eq!(again.first(), Some(&Way::Direct));
 }
 
 #[test]

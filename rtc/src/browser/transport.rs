@@ -160,19 +160,20 @@ async fn dial(
     };
     let parted = requests.clone();
     let made = Box::pin(offer(opened, control, peer, parted));
-    match select(made, gives_way).await {
-        Either::Left((made, _)) => {
-            attempt.connected = made.is_ok();
-            made
-        }
-        Either::Right((Ok(superseded), made)) => {
+    // That it is to give way counts first: a dial that does so from the beginning gets no stream.
+    match select(gives_way, made).await {
+        Either::Left((Ok(superseded), made)) => {
             drop(made);
             drop(attempt);
             Err(give_way_to(superseded).await)
         }
         // The behaviour does not want it to give way any more.
-        Either::Right((Err(_), made)) => {
+        Either::Left((Err(_), made)) => {
             let made = made.await;
+            attempt.connected = made.is_ok();
+            made
+        }
+        Either::Right((made, _)) => {
             attempt.connected = made.is_ok();
             made
         }
