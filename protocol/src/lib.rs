@@ -33,6 +33,10 @@ pub const ADVERT_STREAM: &str = "/thrum/advert/1";
 /// libp2p stream protocol that carries one [`hint::Hint`] and is then closed: a polite way to part.
 pub const HINT_STREAM: &str = "/thrum/hint/1";
 
+/// Kademlia protocol between nodes and relays. A provider key is the SHA-256 of a model's
+/// namespace.
+pub const KAD_PROTOCOL: &str = "/thrum/kad/1";
+
 /// libp2p stream protocol that carries one attempt at one task.
 pub const TASK_STREAM: &str = "/thrum/task/1";
 

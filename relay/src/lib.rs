@@ -11,6 +11,7 @@ pub mod limits;
 mod metrics;
 mod network;
 mod open_files;
+mod providers;
 mod small_file;
 mod stun;
 mod tls;

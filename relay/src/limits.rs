@@ -130,6 +130,39 @@ pub const MAX_REGISTRATIONS_PER_WINDOW: u32 = 30;
 /// The window of [`MAX_REGISTRATIONS_PER_WINDOW`].
 pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(60);
 
+/// How long a provider record of Kademlia lives unless renewed; as long as a tab's registration.
+pub const PROVIDER_LIFE: Duration = Duration::from_secs(11 * 60);
+
+/// Keys that have providers; a key stands for a model, or a capability.
+pub const MAX_PROVIDED_KEYS: usize = 4096;
+
+/// Providers of one key that are told; who looks for one asks again soon, and finds others.
+pub const MAX_PROVIDERS_PER_KEY: usize = 16;
+
+/// Keys of one provider: a few models.
+pub const MAX_KEYS_PER_PROVIDER: usize = 16;
+
+/// bytes; the longest provider key. A hash has 32.
+pub const MAX_PROVIDER_KEY_BYTES: usize = 64;
+
+/// Addresses of one provider that are told: one for each of its relays.
+pub const MAX_PROVIDER_ADDRESSES: usize = 3;
+
+/// bytes; the longest address of a provider that is told. A circuit's has some 140.
+pub const MAX_PROVIDER_ADDRESS_BYTES: usize = 160;
+
+/// bytes; the largest message of Kademlia, which is what libp2p's clients take.
+pub const MAX_KAD_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// Relays that one relay federates with.
+pub const MAX_FEDERATED_RELAYS: usize = 8;
+
+/// Addresses of a federated relay that are told to tabs, each no longer than a provider's.
+pub const MAX_RELAY_ADDRESSES: usize = 4;
+
+/// How often ended provider records are swept out.
+pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
 /// How long the listeners may take to name their addresses at start.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -241,6 +274,18 @@ const fn non_zero(value: u32) -> NonZeroU32 {
         Some(value) => value,
         None => panic!("a burst is at least one"),
     }
+}
+
+/// A full answer of Kademlia: the providers of a key, and the relays that know more.
+const _: () = assert!(
+    MAX_PROVIDERS_PER_KEY * kad_peer_bytes(MAX_PROVIDER_ADDRESSES)
+        + MAX_FEDERATED_RELAYS * kad_peer_bytes(MAX_RELAY_ADDRESSES)
+        <= MAX_KAD_MESSAGE_BYTES
+);
+
+/// bytes; a peer in a message of Kademlia: its id, its state, and its addresses with their lengths.
+const fn kad_peer_bytes(n_addresses: usize) -> usize {
+    48 + n_addresses * (MAX_PROVIDER_ADDRESS_BYTES + 3)
 }
 
 const _: () = assert!(MAX_CIRCUITS_PER_PEER <= MAX_CIRCUITS);

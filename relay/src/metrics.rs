@@ -86,6 +86,10 @@ pub(crate) struct NetworkMetrics {
     registrations: Gauge,
     registration_requests: Family<OutcomeLabels, Counter>,
 
+    provider_records: Gauge,
+    provider_records_refused: Family<ReasonLabels, Counter>,
+    provider_lookups: Counter,
+
     transport_by_connection: BTreeMap<ConnectionId, Transport>,
     /// Kept because libp2p reports the end of a reservation for connections that had none.
     reserved: BTreeSet<PeerId>,
@@ -175,6 +179,20 @@ impl NetworkMetrics {
         self.registrations.set(self.registered.len() as i64);
     }
 
+    pub(crate) fn provided(&self, n_records: usize) {
+        self.provider_records.set(n_records as i64);
+    }
+
+    /// `reason` is one of the relay's own names.
+    pub(crate) fn not_provided(&self, reason: &'static str) {
+        let labels = ReasonLabels { reason };
+        self.provider_records_refused.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn looked_up(&self) {
+        self.provider_lookups.inc();
+    }
+
     /// Puts these numbers under the names that `/metrics` shows.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -221,6 +239,21 @@ impl NetworkMetrics {
             "registration_requests",
             "Rendezvous registrations asked for",
             self.registration_requests.clone(),
+        );
+        registry.register(
+            "provider_records",
+            "Provider records of Kademlia alive",
+            self.provider_records.clone(),
+        );
+        registry.register(
+            "provider_records_refused",
+            "Provider records not kept",
+            self.provider_records_refused.clone(),
+        );
+        registry.register(
+            "provider_lookups",
+            "Questions who provides a key",
+            self.provider_lookups.clone(),
         );
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod credentials;
 mod flushed;
+mod lookups;
 mod secured;
 mod swarm;
 
@@ -18,7 +19,7 @@ use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, ping, rendezvous};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::address_cap::Refusal;
@@ -164,10 +165,12 @@ impl Network {
         let control = self.swarm.behaviour().stream.new_control();
         let mut desk = pin!(credentials::serve(self.desk.take(), control));
         let mut stopped = pin!(crate::stopped(stop));
+        let mut sweep = interval(limits::SWEEP_PERIOD);
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
                 () = &mut desk => {}
+                _ = sweep.tick() => self.sweep(),
                 () = &mut stopped => break,
             }
         }
@@ -301,6 +304,7 @@ impl Network {
                     self.drop_silent(peer, connection);
                 }
             }
+            BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Identify(event) => tracing::trace!(?event, "identify"),
             BehaviourEvent::Stream(()) => {}
             BehaviourEvent::AddressCap(never) | BehaviourEvent::ConnectionLimits(never) => {

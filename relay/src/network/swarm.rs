@@ -6,10 +6,11 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
-    Swarm, SwarmBuilder, connection_limits, identify, noise, ping, relay, rendezvous, tcp,
-    websocket, yamux,
+    StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, relay,
+    rendezvous, tcp, websocket, yamux,
 };
 use prometheus_client::registry::Registry;
+use thrum_protocol::KAD_PROTOCOL;
 use tokio_rustls::TlsAcceptor;
 
 use super::NetworkError;
@@ -19,6 +20,7 @@ use crate::address_cap;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::limits;
+use crate::providers::Providers;
 
 /// Everything a relay speaks. The caps come first, so that the others see nobody refused.
 #[derive(NetworkBehaviour)]
@@ -27,6 +29,7 @@ pub(super) struct Behaviour {
     pub(super) connection_limits: connection_limits::Behaviour,
     pub(super) relay: relay::Behaviour,
     pub(super) rendezvous: rendezvous::server::Behaviour,
+    pub(super) kad: kad::Behaviour<Providers>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) stream: libp2p_stream::Behaviour,
@@ -93,10 +96,31 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Behaviour {
         connection_limits: connection_limits::Behaviour::new(connection_limits),
         relay: relay::Behaviour::new(keypair.public().to_peer_id(), relay_config()),
         rendezvous: rendezvous::server::Behaviour::new(rendezvous),
+        kad: kad_server(keypair),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new()),
         stream: libp2p_stream::Behaviour::new(),
     }
+}
+
+/// Answers who provides what. It asks nobody: its routing table holds federated relays only, for
+/// those who ask it to go on to.
+fn kad_server(keypair: &Keypair) -> kad::Behaviour<Providers> {
+    let mut config = kad::Config::new(StreamProtocol::new(KAD_PROTOCOL));
+    config
+        .set_caching(kad::Caching::Disabled)
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_max_packet_size(limits::MAX_KAD_MESSAGE_BYTES)
+        .set_periodic_bootstrap_interval(None)
+        .set_provider_publication_interval(None)
+        .set_provider_record_ttl(Some(limits::PROVIDER_LIFE))
+        .set_publication_interval(None)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_replication_interval(None);
+    let own = keypair.public().to_peer_id();
+    let mut kad = kad::Behaviour::with_config(own, Providers::default(), config);
+    kad.set_mode(Some(kad::Mode::Server));
+    kad
 }
 
 fn relay_config() -> relay::Config {

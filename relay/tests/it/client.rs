@@ -5,10 +5,11 @@ use libp2p::core::transport::Transport as _;
 use libp2p::core::upgrade::Version;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, identify, noise, ping, relay, rendezvous, tcp,
-    websocket, yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad, noise, ping, relay,
+    rendezvous, tcp, websocket, yamux,
 };
 use libp2p_webrtc::tokio::{Certificate, Transport as WebRtc};
+use thrum_protocol::KAD_PROTOCOL;
 
 use crate::rig::HANG;
 
@@ -16,6 +17,7 @@ use crate::rig::HANG;
 pub(crate) struct Behaviour {
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) rendezvous: rendezvous::client::Behaviour,
+    pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
     pub(crate) stream: libp2p_stream::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
@@ -61,6 +63,7 @@ impl Client {
             .with_behaviour(|keypair, relay| Behaviour {
                 relay,
                 rendezvous: rendezvous::client::Behaviour::new(keypair.clone()),
+                kad: kad_client(keypair.public().to_peer_id()),
                 stream: libp2p_stream::Behaviour::new(),
                 identify: identify::Behaviour::new(identify::Config::new(
                     "test/1".to_owned(),
@@ -146,4 +149,11 @@ impl Client {
             }
         })
     }
+}
+
+fn kad_client(own: PeerId) -> kad::Behaviour<kad::store::MemoryStore> {
+    let config = kad::Config::new(StreamProtocol::new(KAD_PROTOCOL));
+    let mut kad = kad::Behaviour::with_config(own, kad::store::MemoryStore::new(own), config);
+    kad.set_mode(Some(kad::Mode::Client));
+    kad
 }

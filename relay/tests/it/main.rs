@@ -14,6 +14,7 @@ mod command;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod http;
+mod kad;
 mod peers;
 mod rig;
 mod settings;
