@@ -137,6 +137,18 @@ impl Ask {
     }
 
     /// Whether the answer may come from this model.
+    /// Whether it waits for a peer, whichever.
+    pub(crate) fn seeks(&self) -> bool {
+        let anybody = matches!(self.request.route, Route::Auto | Route::Peer);
+        anybody && matches!(self.stage, Stage::Routing { .. }) && !self.peers_exhausted()
+    }
+
+    /// The model it has to be, where that is known by more than its name.
+    pub(crate) fn model_id(&self) -> Option<ModelId> {
+        let named = || self.request.model.as_ref()?.parse().ok();
+        self.pinned.or_else(named)
+    }
+
     pub(crate) fn accepts(&self, model: &ModelOffer) -> bool {
         if let Some(pinned) = self.pinned {
             return model.id == pinned;

@@ -61,6 +61,17 @@ impl Asker {
         !self.asks.is_empty() && !self.working()
     }
 
+    /// Asks that wait for somebody who answers with their model, by number.
+    pub(crate) fn sought(&self) -> impl Iterator<Item = (u64, &Ask)> {
+        let asks = self.asks.iter().map(|(&number, ask)| (number, ask));
+        asks.filter(|(_, ask)| ask.seeks())
+    }
+
+    /// Whether the ask of this number is among them.
+    pub(crate) fn is_sought(&self, number: u64) -> bool {
+        self.asks.get(&number).is_some_and(Ask::seeks)
+    }
+
     pub(crate) fn is_answered_by(&self, peer: NodeId) -> bool {
         let by = |ask: &Ask| matches!(&ask.stage, Stage::Remote(a) if a.session.peer == peer);
         self.asks.values().any(by)

@@ -7,6 +7,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::VecDeque;
 use thrum_protocol::SigningKey;
 use thrum_protocol::id::{NodeId, TaskId};
+use thrum_protocol::limits::MAX_SAFE_INTEGER;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{AskUpdate, Event, LogLevel, LogLine};
 
@@ -20,6 +21,8 @@ pub(crate) struct Env {
     pub(crate) changed: bool,
     /// drained after every mutation; one input causes a bounded number of outputs
     pub(crate) out: VecDeque<Output>,
+    /// what the wall clock showed at moment zero, once that is known
+    dawn: Option<Millis>,
     next_stream: u64,
     next_job: u64,
 }
@@ -35,9 +38,21 @@ impl Env {
             rng: ChaCha8Rng::from_seed(seed),
             changed: true,
             out: VecDeque::new(),
+            dawn: None,
             next_stream: 0,
             next_job: 0,
         }
+    }
+
+    /// It shows `today` now, in ms since 1970.
+    pub(crate) fn set_wall_clock(&mut self, today: Millis) {
+        let today = today.min(Millis(MAX_SAFE_INTEGER));
+        self.dawn = Some(today - self.now);
+    }
+
+    /// What the wall clock shows now.
+    pub(crate) fn wall_clock(&self) -> Option<Millis> {
+        self.dawn.map(|dawn| dawn + self.now)
     }
 
     pub(crate) fn push(&mut self, output: Output) {

@@ -1,5 +1,6 @@
 //! How many streams each peer holds open to us and how fast it opens them.
 
+use crate::allowance::Allowance;
 use crate::io::StreamId;
 use crate::limits::{MAX_STREAMS_PER_PEER, STREAM_BURST, STREAM_PERIOD};
 use std::collections::BTreeMap;
@@ -15,10 +16,8 @@ pub(crate) struct Floodgate {
 
 struct Gate {
     open: Vec<StreamId>,
-    /// streams it may open at once
-    allowance: u64,
-    /// until when the allowance was counted
-    counted: Millis,
+    /// streams it may open
+    allowance: Allowance,
 }
 
 /// What becomes of a stream.
@@ -35,16 +34,11 @@ impl Floodgate {
     pub(crate) fn admit(&mut self, now: Millis, peer: NodeId, stream: StreamId) -> Admission {
         let gate = self.peers.entry(peer).or_insert_with(|| Gate {
             open: Vec::new(),
-            allowance: STREAM_BURST,
-            counted: now,
+            allowance: Allowance::new(now, STREAM_BURST),
         });
-        let earned = now.since(gate.counted).0 / STREAM_PERIOD.0;
-        gate.allowance = (gate.allowance + earned).min(STREAM_BURST);
-        gate.counted = gate.counted + Millis(earned * STREAM_PERIOD.0);
-        let Some(rest) = gate.allowance.checked_sub(1) else {
+        if !gate.allowance.take(now, STREAM_BURST, STREAM_PERIOD) {
             return Admission::Flood;
-        };
-        gate.allowance = rest;
+        }
         if gate.open.len() >= MAX_STREAMS_PER_PEER {
             return Admission::TooMany;
         }

@@ -1,7 +1,7 @@
 //! What goes into the machine and what comes out of it. Every effect carries an id that its result
 //! brings back.
 
-use thrum_protocol::id::NodeId;
+use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::task::{FinishReason, Prompt, Token};
 use thrum_protocol::time::Millis;
@@ -41,6 +41,37 @@ pub struct Found {
     pub addresses: Vec<String>,
 }
 
+/// A message of gossip, as the edge numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GossipId(pub u64);
+
+/// What gossip is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// [`CapabilityRecord`](thrum_protocol::capability::CapabilityRecord)s; every peer follows it
+    Announce,
+}
+
+/// What becomes of a message of gossip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// it is passed on
+    Accept,
+    /// it is not passed on, and whom it came from is not to blame
+    Ignore,
+    /// it is not passed on, and counts against whom it came from
+    Reject,
+}
+
+/// Where it is written down who answers with a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// a relay's rendezvous, in the model's own namespace
+    Rendezvous(RelayIndex),
+    /// the Kademlia table that the relays keep
+    Kad,
+}
+
 /// How a peer is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -76,6 +107,38 @@ pub enum Input {
         /// who is registered there
         found: Vec<Found>,
     },
+    /// which peer a relay is, and so the name under which others know it; before its reservation
+    RelayIdentified {
+        /// which
+        relay: RelayIndex,
+        /// its peer id
+        id: NodeId,
+    },
+    /// the answer to [`Output::LookUp`]
+    LookedUp {
+        /// where
+        place: Place,
+        /// which model
+        model: ModelId,
+        /// who answers with it; nobody, too, where the question failed
+        found: Vec<Found>,
+    },
+    /// what the wall clock shows, in ms since 1970: told at the start, and when it was set anew or
+    /// the machine's own clock stood still. Until then nothing is announced
+    WallClock(Millis),
+    /// a message of gossip, once; [`Output::GossipVerdict`] follows at once
+    Gossip {
+        /// the neighbour that passed it on, not its author
+        from: NodeId,
+        /// what it is about
+        topic: Topic,
+        /// as they came
+        bytes: Vec<u8>,
+        /// brought back by the verdict
+        id: GossipId,
+    },
+    /// what [`Output::Publish`] brought went nowhere: no neighbour follows the topic yet
+    NotPublished(Topic),
     /// the first connection to a peer is up, or its best path changed
     Connected {
         /// who
@@ -234,6 +297,41 @@ pub enum Output {
     Register(RelayIndex),
     /// ask who is registered
     Discover(RelayIndex),
+    /// let it be written down that we answer with a model. Again and again, since it is forgotten
+    Offer {
+        /// where
+        place: Place,
+        /// which model
+        model: ModelId,
+    },
+    /// take that back
+    Withdraw {
+        /// where
+        place: Place,
+        /// which model
+        model: ModelId,
+    },
+    /// ask who answers with a model; [`Input::LookedUp`] follows
+    LookUp {
+        /// where
+        place: Place,
+        /// which model
+        model: ModelId,
+    },
+    /// tell everybody who follows the topic
+    Publish {
+        /// what it is about
+        topic: Topic,
+        /// at most [`MAX_CAPABILITY_BYTES`](thrum_protocol::limits::MAX_CAPABILITY_BYTES)
+        bytes: Vec<u8>,
+    },
+    /// whether a message of gossip is passed on
+    GossipVerdict {
+        /// of [`Input::Gossip`]
+        id: GossipId,
+        /// what becomes of it
+        verdict: Verdict,
+    },
     /// connect to a peer
     Dial {
         /// who

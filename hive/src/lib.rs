@@ -13,11 +13,14 @@ pub mod limits;
 
 mod admission;
 mod advert;
+mod allowance;
+mod announce;
 mod answer;
 mod ask;
 mod asker;
 mod attempt;
 mod backoff;
+mod book;
 mod course;
 mod donation;
 mod ear;
@@ -25,10 +28,13 @@ mod engine;
 mod env;
 mod farewell;
 mod flood;
+mod gossip;
 mod ladder;
 pub mod links;
+mod lookup;
 mod mesh;
 mod misbehaviour;
+mod offers;
 mod peer;
 mod provider;
 mod roster;
@@ -40,6 +46,7 @@ mod view;
 
 use crate::admission::Terms;
 use crate::advert::Beacon;
+use crate::announce::{Announcer, Crowd, Offer};
 use crate::asker::Asker;
 use crate::donation::Donation;
 use crate::ear::Ear;
@@ -47,13 +54,17 @@ use crate::engine::Engine;
 use crate::env::{Env, earlier};
 use crate::farewell::Farewell;
 use crate::flood::{Admission, Floodgate};
-use crate::io::{Input, JobId, Output, StreamId, StreamKind};
+use crate::gossip::Gossip;
+use crate::io::{GossipId, Input, JobId, Output, RelayIndex, StreamId, StreamKind, Topic, Verdict};
+use crate::lookup::Lookup;
 use crate::misbehaviour::Misbehaviour;
+use crate::offers::Offers;
 use crate::provider::{Contribution, JobEnd, Provider};
 use crate::roster::Roster;
 use crate::uplink::{Reach, Uplink};
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::capability::SpeedClass;
 use thrum_protocol::hint::Hint;
 use thrum_protocol::id::NodeId;
 use thrum_protocol::task::Token;
@@ -88,6 +99,10 @@ pub struct Hive {
     hints: Ear<Hint>,
     farewell: Farewell,
     floodgate: Floodgate,
+    announcer: Announcer,
+    gossip: Gossip,
+    offers: Offers,
+    lookup: Lookup,
     asker: Asker,
     provider: Provider,
     donation: Donation,
@@ -119,6 +134,10 @@ impl Hive {
             hints: Ear::new(),
             farewell: Farewell::default(),
             floodgate: Floodgate::default(),
+            announcer: Announcer::new(now),
+            gossip: Gossip::new(now),
+            offers: Offers::default(),
+            lookup: Lookup::default(),
             asker: Asker::default(),
             provider: Provider::new(),
             donation,
@@ -169,6 +188,23 @@ impl Hive {
             }
             Input::RelayLost { relay, reason } => self.uplink.lost(env, relay, reason),
             Input::Discovered { relay: _, found } => self.roster.found(env, found),
+            Input::RelayIdentified { relay, id } => self.uplink.identified(relay, id),
+            Input::LookedUp {
+                place,
+                model,
+                found,
+            } => {
+                self.lookup
+                    .looked_up(env, &mut self.roster, place, model, found);
+            }
+            Input::WallClock(today) => env.set_wall_clock(today),
+            Input::Gossip {
+                from,
+                topic: Topic::Announce,
+                bytes,
+                id,
+            } => self.heard_of(from, &bytes, id),
+            Input::NotPublished(Topic::Announce) => self.announcer.not_published(env.now),
             Input::Connected {
                 peer,
                 path,
@@ -297,10 +333,21 @@ impl Hive {
         self.hints.disconnected(peer);
         self.farewell.disconnected(peer);
         self.floodgate.disconnected(peer);
+        self.gossip.disconnected(peer);
         self.asker
             .disconnected(&mut self.env, &mut self.roster, peer);
         let ended = self.provider.disconnected(&mut self.env, peer);
         self.account(ended);
+    }
+
+    fn heard_of(&mut self, from: NodeId, bytes: &[u8], id: GossipId) {
+        let env = &mut self.env;
+        let judged = self.gossip.judge(env, &self.roster, from, bytes);
+        let verdict = *judged.as_ref().unwrap_or(&Verdict::Reject);
+        env.push(Output::GossipVerdict { id, verdict });
+        if let Err(misbehaviour) = judged {
+            self.roster.lied(env, from, &misbehaviour);
+        }
     }
 
     fn stream_accepted(&mut self, stream: StreamId, peer: NodeId, kind: StreamKind) {
@@ -417,6 +464,10 @@ impl Hive {
         self.asker
             .tick(env, &mut self.roster, &mut self.engine, expecting);
         self.uplink.tick(env, self.roster.connected_count());
+        let relays = self.uplink.reserved_relays();
+        let book = &self.gossip.book;
+        self.lookup
+            .tick(env, &mut self.roster, &self.asker, book, &relays);
         let (asker, provider) = (&self.asker, &self.provider);
         let busy = |peer| asker.is_answered_by(peer) || provider.computes_for(peer);
         if let Some((peer, hint)) = self.roster.tick(env, self.uplink.online(), busy) {
@@ -432,6 +483,8 @@ impl Hive {
         let busy = self.provider.busy();
         let advert = advert_of(&self.agent, &self.donation, &self.engine, busy);
         self.beacon.tick(env, &self.roster, advert);
+        self.announce(&relays);
+        let env = &mut self.env;
         if std::mem::take(&mut env.changed) {
             env.notify(Event::Changed);
         }
@@ -447,6 +500,16 @@ impl Hive {
         }
     }
 
+    /// Tells everybody what we offer. `relays`: those that keep a place for us.
+    fn announce(&mut self, relays: &[RelayIndex]) {
+        let env = &mut self.env;
+        let offer = offer_of(&self.uplink, &self.donation, &self.engine);
+        self.offers.tick(env, relays, &offer.models);
+        env.changed |= self.gossip.book.tick(env.now);
+        let crowd = crowd(&self.roster);
+        self.announcer.tick(env, offer, &self.gossip.book, crowd);
+    }
+
     fn next_wake(&self) -> Option<Millis> {
         [
             self.uplink.next_wake(),
@@ -455,12 +518,37 @@ impl Hive {
             self.ear.next_wake(),
             self.hints.next_wake(),
             self.farewell.next_wake(),
+            self.announcer.next_wake(crowd(&self.roster)),
+            self.gossip.book.next_wake(),
+            self.offers.next_wake(),
+            self.lookup.next_wake(),
             self.asker.next_wake(),
             self.provider.next_wake(),
             self.engine.next_wake(self.donation.on()),
         ]
         .into_iter()
         .fold(None, earlier)
+    }
+}
+
+fn crowd(roster: &Roster) -> Crowd {
+    Crowd {
+        listeners: roster.direct_count(),
+        known: roster.known_count(),
+    }
+}
+
+/// What strangers may rely on for some minutes.
+fn offer_of(uplink: &Uplink, donation: &Donation, engine: &Engine) -> Offer {
+    let Some(loaded) = engine.loaded().filter(|_| donation.on()) else {
+        return Offer::default();
+    };
+    Offer {
+        relays: uplink.homes(),
+        models: vec![loaded.model.clone()],
+        backend: Some(loaded.backend),
+        speed: SpeedClass::of(loaded.millitokens_per_second),
+        slots: donation.limits().slots,
     }
 }
 

@@ -152,3 +152,54 @@ pub const ENGINE_BACKOFF_MIN: Millis = Millis(2_000);
 pub const ENGINE_BACKOFF_MAX: Millis = Millis(30_000);
 /// ms; an engine that held this long works: its failures are forgotten.
 pub const ENGINE_STABLE: Millis = Millis(60_000);
+
+/// ms; how often we announce what we can do, at least half of it. A record outlives one that is
+/// lost on the way.
+pub const ANNOUNCE_PERIOD_MIN: Millis = Millis(4 * 60_000);
+/// ms; and at least so seldom, where enough others say the same.
+pub const ANNOUNCE_PERIOD_MAX: Millis = Millis(64 * 60_000);
+/// ms; between two announcements of ours, whatever changes.
+pub const ANNOUNCE_SPACING: Millis = Millis(15_000);
+/// ms; how long we listen before the first announcement and after a change, half of it at least.
+pub const ANNOUNCE_DELAY: Millis = Millis(2_000);
+/// ms; on top of that for each peer we know: the more would speak, the longer each listens first.
+pub const ANNOUNCE_DELAY_PER_PEER: Millis = Millis(250);
+/// ms; what was heard within this tells whether an announcement of ours would say anything new.
+pub const ANNOUNCE_WINDOW: Millis = Millis(2 * 60_000);
+/// count; peers heard in [`ANNOUNCE_WINDOW`] that answer with our model: no more are needed.
+pub const ANNOUNCE_ENOUGH_OF_MODEL: usize = 8;
+/// count; peers heard in [`ANNOUNCE_WINDOW`] at all: ten a minute cost each peer of any number some
+/// sixty messages a minute, with five of six neighbours in gossip's mesh to pass each on to.
+pub const ANNOUNCE_ENOUGH: usize = 20;
+/// count; peers remembered from their announcements. Several times what [`ANNOUNCE_ENOUGH`] brings
+/// within a record's life.
+pub const MAX_ANNOUNCED: usize = 256;
+/// count; announcements passed on in a burst, as when all come at once after a relay's restart.
+pub const ACCEPT_BURST: u64 = 128;
+/// ms; after a burst one more is passed on per this.
+pub const ACCEPT_PERIOD: Millis = Millis(1_000);
+/// count; announcements that one neighbour may pass on in a burst: twice what the honest do.
+pub const GOSSIP_BURST: u64 = 2 * ACCEPT_BURST;
+/// ms; after a burst a neighbour may pass on one more per this.
+pub const GOSSIP_PERIOD: Millis = Millis(ACCEPT_PERIOD.0 / 2);
+/// count; announcements of one author in a burst: what changes in the first minute.
+pub const AUTHOR_BURST: u64 = 3;
+/// ms; after a burst an author may be heard once more per this. Shorter than
+/// [`ANNOUNCE_SPACING`], for some are late and some are early.
+pub const AUTHOR_PERIOD: Millis = Millis(10_000);
+/// ms; how far the clocks of honest peers are apart. A record from later than that is not believed.
+pub const MAX_CLOCK_SKEW: Millis = Millis(2 * 60_000);
+
+/// count; models that are written down for others to look up. A tab has one; a relay's rendezvous
+/// keeps sixteen namespaces for a peer.
+pub const MAX_OFFERED_MODELS: usize = 4;
+/// ms; how often an offer is written into the Kademlia table again: a third of its life there.
+pub const PROVIDE_PERIOD: Millis = Millis(8 * 60_000);
+/// count; models that are looked up at once.
+pub const MAX_LOOKUPS: usize = MAX_ASKS;
+/// ms; a model is looked up again after this, while somebody waits for it.
+pub const LOOKUP_PERIOD: Millis = Millis(8_000);
+/// ms; an answer that is not there by then is not waited for.
+pub const LOOKUP_TIMEOUT: Millis = Millis(4_000);
+/// count; peers dialled at once for one ask, above [`TARGET_PEERS`].
+pub const MAX_SOUGHT_DIALS: usize = 2;

@@ -45,6 +45,8 @@ pub(crate) enum Misbehaviour {
     HeartbeatFlood,
     #[error("floods with streams")]
     StreamFlood,
+    #[error("floods with announcements")]
+    AnnouncementFlood,
     #[error("repeated a task that was seen before")]
     Replay,
 }

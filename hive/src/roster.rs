@@ -71,6 +71,17 @@ impl Roster {
         self.living().filter(|(_, peer)| peer.is_dialled()).count()
     }
 
+    /// Connected or not.
+    pub(crate) fn known_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Those that gossip reaches.
+    pub(crate) fn direct_count(&self) -> usize {
+        let direct = |(_, _, link): &(NodeId, &Peer, &Link)| link.path == Path::Direct;
+        self.connected().filter(direct).count()
+    }
+
     pub(crate) fn is_connected(&self, peer: NodeId) -> bool {
         self.peer(peer).is_some_and(|peer| peer.link.is_some())
     }

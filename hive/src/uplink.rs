@@ -11,6 +11,8 @@ use crate::limits::{
     DISCOVER_PERIOD, DISCOVER_PERIOD_ALONE, DISCOVER_PERIOD_ENOUGH, ENOUGH_PEERS, MAX_RELAYS,
     REGISTER_PERIOD, RELAY_BACKOFF_MAX, RELAY_BACKOFF_MIN, RELAY_STABLE, RELAY_TIMEOUT,
 };
+use thrum_protocol::id::NodeId;
+use thrum_protocol::limits::MAX_CAPABILITY_RELAYS;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{LogLevel, RelayState, RelayView};
 
@@ -23,6 +25,8 @@ pub(crate) struct Uplink {
 
 struct Relay {
     address: String,
+    /// once it was connected
+    id: Option<NodeId>,
     phase: Phase,
     backoff: Backoff,
     error: Option<String>,
@@ -66,6 +70,7 @@ impl Uplink {
             .take(MAX_RELAYS)
             .map(|address| Relay {
                 address,
+                id: None,
                 phase: Phase::Waiting { until: now },
                 backoff: Backoff::new(RELAY_BACKOFF_MIN, RELAY_BACKOFF_MAX),
                 error: None,
@@ -79,6 +84,26 @@ impl Uplink {
 
     pub(crate) fn online(&self) -> bool {
         self.online
+    }
+
+    /// Those that keep a place for us.
+    pub(crate) fn reserved_relays(&self) -> Vec<RelayIndex> {
+        let relays = self.relays.iter().enumerate();
+        let reserved = relays.filter(|(_, relay)| relay.is_reserved());
+        reserved.map(|(place, _)| RelayIndex(place)).collect()
+    }
+
+    /// As others know them.
+    pub(crate) fn homes(&self) -> Vec<NodeId> {
+        let relays = self.relays.iter().filter(|relay| relay.is_reserved());
+        let homes = relays.filter_map(|relay| relay.id);
+        homes.take(MAX_CAPABILITY_RELAYS).collect()
+    }
+
+    pub(crate) fn identified(&mut self, index: RelayIndex, id: NodeId) {
+        if let Some(relay) = self.relays.get_mut(index.0) {
+            relay.id = Some(id);
+        }
     }
 
     pub(crate) fn connected(&mut self, env: &mut Env, index: RelayIndex) {
@@ -190,7 +215,7 @@ impl Uplink {
 
     pub(crate) fn reach(&self) -> Reach {
         let any = |test: fn(&Phase) -> bool| self.relays.iter().any(|relay| test(&relay.phase));
-        if any(|phase| matches!(phase, Phase::Reserved { .. })) {
+        if self.relays.iter().any(Relay::is_reserved) {
             return Reach::Reachable;
         }
         if self.relays.is_empty() {
@@ -215,6 +240,10 @@ impl Uplink {
 }
 
 impl Relay {
+    fn is_reserved(&self) -> bool {
+        matches!(self.phase, Phase::Reserved { .. })
+    }
+
     fn fail(&mut self, env: &mut Env, reason: String) {
         if let Phase::Reserved { since, .. } = self.phase
             && env.now.since(since) >= RELAY_STABLE

@@ -1,6 +1,7 @@
 //! What a page sees, with the reasons in sentences a person understands.
 
 use crate::Hive;
+use crate::book::Entry;
 use crate::engine::EngineState;
 use crate::peer::{Link, Peer};
 use crate::uplink::Reach;
@@ -8,7 +9,8 @@ use thrum_protocol::id::NodeId;
 use thrum_protocol::model::ModelOffer;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{
-    Capabilities, DonationMode, DonationView, ModelView, PeerView, Snapshot, State, Status,
+    AnnouncedView, Capabilities, DonationMode, DonationView, ModelView, PeerView, Snapshot, State,
+    Status,
 };
 
 pub(crate) fn snapshot(hive: &Hive, now: Millis) -> Snapshot {
@@ -23,6 +25,7 @@ pub(crate) fn snapshot(hive: &Hive, now: Millis) -> Snapshot {
             .connected()
             .map(|(id, peer, link)| peer_view(hive, id, peer, link))
             .collect(),
+        announced: announced(hive, now),
         donation: DonationView {
             mode: hive.donation.mode(),
             jobs: hive.provider.views(),
@@ -192,6 +195,18 @@ fn peer_view(hive: &Hive, id: NodeId, peer: &Peer, link: &Link) -> PeerView {
         link: link.measured,
         direct_error: peer.ladder.failure().map(str::to_owned),
     }
+}
+
+fn announced(hive: &Hive, now: Millis) -> Vec<AnnouncedView> {
+    let view = |(peer_id, entry): (NodeId, &Entry)| AnnouncedView {
+        peer_id,
+        models: entry.record.models.iter().map(model_view).collect(),
+        backend: entry.record.backend,
+        tokens_per_second: entry.record.speed.tokens_per_second(),
+        slots: entry.record.slots,
+        expires_in_millis: entry.ends.since(now),
+    };
+    hive.gossip.book.offering().map(view).collect()
 }
 
 fn model_view(model: &ModelOffer) -> ModelView {

@@ -237,6 +237,11 @@ impl Driver {
             Output::HangUpRelay(relay) => self.net.hang_up_relay(relay),
             Output::Register(relay) => self.net.register(relay),
             Output::Discover(relay) => self.net.discover(relay),
+            Output::Offer { place, model } => self.net.offer(place, model),
+            Output::Withdraw { place, model } => self.net.withdraw(place, model),
+            Output::LookUp { place, model } => self.net.look_up(place, model),
+            Output::Publish { topic, bytes } => self.net.publish(topic, bytes),
+            Output::GossipVerdict { id, verdict } => self.net.judged(id, verdict),
             Output::Dial {
                 peer,
                 addresses,

@@ -1,10 +1,12 @@
 //! What Thrum peers **say**: ids, signed messages, limits, and the view a page sees.
 //!
-//! Bytes become values in one place each: [`task::TaskMessage::open`], [`advert::Advert::open`] and
-//! [`hint::Hint::open`] check the length, the JSON, the signature and the fields, in this order, and what they return
-//! can be trusted to be well formed. Nothing here knows a clock, a random source or I/O.
+//! Bytes become values in one place each: [`task::TaskMessage::open`], [`advert::Advert::open`],
+//! [`capability::CapabilityRecord::open`] and [`hint::Hint::open`] check the length, the JSON, the
+//! signature and the fields, in this order, and what they return can be trusted to be well formed.
+//! Nothing here knows a clock, a random source or I/O.
 
 pub mod advert;
+pub mod capability;
 pub mod hint;
 pub mod id;
 pub mod limits;
@@ -33,9 +35,20 @@ pub const ADVERT_STREAM: &str = "/thrum/advert/1";
 /// libp2p stream protocol that carries one [`hint::Hint`] and is then closed: a polite way to part.
 pub const HINT_STREAM: &str = "/thrum/hint/1";
 
+/// gossipsub topic of [`capability::CapabilityRecord`]s. They carry their own signatures.
+pub const ANNOUNCE_TOPIC: &str = "/thrum/announce/1";
+
 /// Kademlia protocol between nodes and relays. A provider key is the SHA-256 of a model's
-/// namespace.
+/// [`model_namespace`].
 pub const KAD_PROTOCOL: &str = "/thrum/kad/1";
+
+/// Rendezvous namespace of the peers that answer with a model. Eight bytes of its id are enough to
+/// tell models apart, and what a peer found there offers is in its own words anyway.
+#[must_use]
+pub fn model_namespace(model: id::ModelId) -> String {
+    let digits = model.to_string();
+    format!("{NAMESPACE}/model/{}", &digits[..16])
+}
 
 /// libp2p stream protocol that carries one attempt at one task.
 pub const TASK_STREAM: &str = "/thrum/task/1";

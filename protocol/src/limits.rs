@@ -83,6 +83,15 @@ pub const ADVERT_TTL: Millis = Millis(3 * ADVERT_PERIOD.0);
 /// ms; how often an unchanged advert is said again. A peer a minute behind is still useful.
 pub const ADVERT_PERIOD: Millis = Millis(30_000);
 
+/// bytes; one capability record. A tab's has about 700; gossip passes each on many times.
+pub const MAX_CAPABILITY_BYTES: usize = 4 * 1024;
+
+/// count; relays in one capability record. A node keeps two or three.
+pub const MAX_CAPABILITY_RELAYS: usize = 4;
+
+/// ms; how long a capability record may hold. A tab that is closed is offered no longer than that.
+pub const MAX_CAPABILITY_LIFE: Millis = Millis(10 * 60_000);
+
 /// ms; the longest deadline a task may ask for. Nobody waits longer in front of a page.
 pub const MAX_DEADLINE: Millis = Millis(10 * 60_000);
 

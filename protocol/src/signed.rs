@@ -6,7 +6,8 @@
 //! 2^53 only.
 
 use crate::id::NodeId;
-use crate::limits::{MAX_FRAME_BYTES, MAX_SAFE_INTEGER};
+use crate::limits::{MAX_CAPABILITY_LIFE, MAX_FRAME_BYTES, MAX_SAFE_INTEGER};
+use crate::time::Millis;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -44,6 +45,14 @@ pub enum OpenError {
     /// The signature is not the sender's over this content.
     #[error("the signature does not match the sender and the content")]
     WrongSignature,
+    /// A record that holds for no time, or for longer than any may.
+    #[error(
+        "a record that holds for {life}, at least 1 ms and at most {MAX_CAPABILITY_LIFE} are allowed"
+    )]
+    Lifetime {
+        /// between its signing and its end
+        life: Millis,
+    },
     /// A field holds more than its limit allows.
     #[error("field {field} is over its limit: {got} of at most {max}")]
     OverLimit {

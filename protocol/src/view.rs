@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub relays: Vec<RelayView>,
     /// the peers it is connected to, by id
     pub peers: Vec<PeerView>,
+    /// what peers announced, connected or not, by id
+    pub announced: Vec<AnnouncedView>,
     /// work for others
     pub donation: DonationView,
     /// the model in the engine, if any
@@ -131,6 +133,24 @@ pub struct PeerView {
     pub direct_error: Option<String>,
     /// a direct connection as the browser measures it
     pub link: Option<LinkView>,
+}
+
+/// What a peer announced to everybody: its own claim, until it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedView {
+    /// the peer
+    pub peer_id: NodeId,
+    /// the models it answers with
+    pub models: Vec<ModelView>,
+    /// what computes
+    pub backend: Option<Backend>,
+    /// at least
+    pub tokens_per_second: u64,
+    /// tasks it computes at once
+    pub slots: u32,
+    /// milliseconds until the announcement ends
+    pub expires_in_millis: Millis,
 }
 
 /// What the browser knows of a direct connection.

@@ -180,7 +180,9 @@ impl World {
             self.tell(peer, lost);
             return;
         }
+        let id = relay.id;
         self.tell(peer, Input::RelayConnected(index));
+        self.tell(peer, Input::RelayIdentified { relay: index, id });
         let soon = self.now + self.network.delay(&mut self.rng);
         self.at(soon, Happening::Tell(peer, Input::RelayReserved(index)));
     }

@@ -26,6 +26,11 @@ impl World {
                     self.traffic.add(index, Kind::Relay, 2);
                 }
             }
+            Output::Offer { place, model } => self.write_down(index, place, model, true),
+            Output::Withdraw { place, model } => self.write_down(index, place, model, false),
+            Output::LookUp { place, model } => self.look_up(index, place, model, soon),
+            // Links carry streams only: what is announced stays unheard.
+            Output::Publish { .. } | Output::GossipVerdict { .. } => {}
             Output::Discover(relay) => self.discover(index, relay, soon),
             Output::Dial {
                 peer,

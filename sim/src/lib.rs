@@ -15,6 +15,7 @@ pub mod liar;
 pub mod nat;
 pub mod network;
 pub mod peer;
+mod places;
 pub mod relay;
 pub mod traffic;
 pub mod world;

@@ -5,6 +5,8 @@ use crate::peer::PeerIndex;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
 use std::collections::{BTreeMap, BTreeSet};
+use thrum_protocol::SigningKey;
+use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::time::Millis;
 
 /// ms; how long a registration is kept that is not made again (`node-wasm`'s TTL).
@@ -27,6 +29,8 @@ pub const MAX_ALLOCATIONS_PER_PEER: usize = 4;
 /// One relay. Registrations survive the peers that made them, as in a real rendezvous.
 #[derive(Debug)]
 pub struct Relay {
+    /// its name
+    pub id: NodeId,
     /// whether it answers
     pub alive: bool,
     /// which part of a network that has fallen apart it is in
@@ -41,13 +45,21 @@ pub struct Relay {
     circuits: Quota,
     /// TURN allocations, by whose they are
     allocations: Quota,
+    /// who offers which model in its rendezvous, dead or alive
+    pub offers: BTreeSet<(ModelId, PeerIndex)>,
+    /// who offers which model in the Kademlia table, as far as this relay keeps it
+    pub provided: BTreeSet<(ModelId, PeerIndex)>,
 }
 
 impl Relay {
-    /// A relay that answers and knows nobody.
+    /// A relay that answers and knows nobody; of the same number, of the same name.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(number: usize) -> Self {
+        let mut secret = [0xee; 32];
+        secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let key = SigningKey::from_bytes(&secret).verifying_key();
         Self {
+            id: NodeId::from_public_key(key.to_bytes()).expect("a key's public half"),
             alive: true,
             side: 0,
             connected: BTreeSet::new(),
@@ -55,6 +67,8 @@ impl Relay {
             registered: Register::default(),
             circuits: Quota::new(MAX_CIRCUITS, MAX_CIRCUITS_PER_PEER),
             allocations: Quota::new(MAX_ALLOCATIONS, MAX_ALLOCATIONS_PER_PEER),
+            offers: BTreeSet::new(),
+            provided: BTreeSet::new(),
         }
     }
 
@@ -63,6 +77,8 @@ impl Relay {
         self.alive = false;
         self.reserved.clear();
         self.registered = Register::default();
+        self.offers.clear();
+        self.provided.clear();
         std::mem::take(&mut self.connected)
     }
 
@@ -100,12 +116,6 @@ impl Relay {
     /// An allocation ends.
     pub fn free(&mut self, peer: PeerIndex) {
         self.allocations.give(&[peer]);
-    }
-}
-
-impl Default for Relay {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) const LONGEST_SILENCE: u64 = 12_000;
 /// ms; from asking for a model to having it.
 pub(crate) const LOAD_TIME: Millis = Millis(700);
 
+/// ms since 1970; what every wall clock shows when the world begins.
+const DAWN: Millis = Millis(1_800_000_000_000);
+
 /// The world.
 pub struct World {
     /// milliseconds since it began
@@ -128,7 +131,7 @@ impl World {
             now: Millis(0),
             peers: Vec::new(),
             network: Network::new(weather),
-            relays: (0..relays).map(|_| Relay::new()).collect(),
+            relays: (0..relays).map(Relay::new).collect(),
             log: String::new(),
             keeps_log: true,
             federated: false,
@@ -197,6 +200,8 @@ impl World {
         self.by_id.insert(id, index);
         self.network.add(site);
         self.drain(index);
+        let today = DAWN + self.now;
+        self.tell(index, Input::WallClock(today));
         index
     }
 

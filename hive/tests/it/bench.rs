@@ -4,6 +4,7 @@ use thrum_hive::io::{Found, Input, JobId, Output, RelayIndex, StreamId, StreamKi
 use thrum_hive::{Config, Hive};
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::capability::CapabilityRecord;
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::sampling::Sampling;
@@ -41,6 +42,19 @@ impl Remote {
 
     pub(crate) fn key(&self) -> &SigningKey {
         &self.key
+    }
+
+    /// One of many: distinct from the others and from those of [`Self::new`].
+    pub(crate) fn numbered(number: usize) -> Self {
+        let mut secret = [0x55; 32];
+        secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let key = SigningKey::from_bytes(&secret);
+        let id = NodeId::from_public_key(key.verifying_key().to_bytes()).expect("a public half");
+        Self { id, key }
+    }
+
+    pub(crate) fn announce(&self, record: &CapabilityRecord) -> Vec<u8> {
+        record.seal(&self.key)
     }
 
     pub(crate) fn say(&self, message: &TaskMessage) -> Vec<u8> {

@@ -4,7 +4,10 @@
 use crate::bench::{Bench, Remote, offer, request, token};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use thrum_hive::io::{Found, Input, JobId, RelayIndex, StoreKey, StreamId, StreamKind};
+use thrum_hive::io::{
+    Found, GossipId, Input, JobId, Place, RelayIndex, StoreKey, StreamId, StreamKind, Topic,
+};
+use thrum_protocol::capability::{CapabilityRecord, SpeedClass};
 use thrum_protocol::model::Backend;
 use thrum_protocol::task::FinishReason;
 use thrum_protocol::time::Millis;
@@ -47,14 +50,33 @@ fn any_input() -> impl Strategy<Value = Input> {
         }),
         6 => peer().prop_map(|peer| Input::Connected {
             peer,
-            path: Path::Relayed,
-            transport: "circuit".to_owned(),
+            path: Path::Direct,
+            transport: "webrtc".to_owned(),
         }),
         1 => peer().prop_map(|peer| Input::Disconnected { peer }),
         1 => peer().prop_map(|peer| Input::DialFailed { peer, reason: "no".to_owned() }),
         1 => peer().prop_map(|peer| Input::RoundTrip { peer, rtt: Millis(9) }),
         1 => any::<bool>().prop_map(Input::Online),
         1 => Just(Input::Resumed),
+        2 => (0..u64::MAX).prop_map(|today| Input::WallClock(Millis(today))),
+        1 => (relay(), peer()).prop_map(|(relay, id)| Input::RelayIdentified { relay, id }),
+        1 => Just(Input::NotPublished(Topic::Announce)),
+        2 => (place(), vec(peer(), 0..40)).prop_map(|(place, peers)| Input::LookedUp {
+            place,
+            model: offer().id,
+            found: peers.into_iter().map(|peer| Found {
+                peer,
+                addresses: vec!["/a".to_owned()],
+            }).collect(),
+        }),
+        6 => (peer(), 1..40_u8, record()).prop_map(|(from, author, record)| {
+            let key = thrum_protocol::SigningKey::from_bytes(&[author; 32]);
+            let bytes = record.seal(&key);
+            Input::Gossip { from, topic: Topic::Announce, bytes, id: GossipId(0) }
+        }),
+        2 => (peer(), vec(any::<u8>(), 0..50)).prop_map(|(from, bytes)| {
+            Input::Gossip { from, topic: Topic::Announce, bytes, id: GossipId(0) }
+        }),
         6 => (stream(), peer(), any::<bool>()).prop_map(|(stream, peer, advert)| {
             let kind = if advert { StreamKind::Advert } else { StreamKind::Task };
             Input::StreamAccepted { stream, peer, kind }
@@ -120,6 +142,25 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(Command::Finish),
         Just(Command::Pause),
     ]
+}
+
+fn record() -> impl Strategy<Value = CapabilityRecord> {
+    let moments = (0..100_000_u64, 0..=700_000_u64);
+    (moments, vec(peer(), 0..6), any::<bool>()).prop_map(|((sequence, life), relays, offers)| {
+        CapabilityRecord {
+            sequence,
+            expires: sequence + life,
+            relays,
+            models: offers.then(offer).into_iter().collect(),
+            backend: None,
+            speed: SpeedClass(u8::MAX),
+            slots: u32::MAX,
+        }
+    })
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![relay().prop_map(Place::Rendezvous), Just(Place::Kad)]
 }
 
 fn relay() -> impl Strategy<Value = RelayIndex> {

@@ -4,6 +4,7 @@
     reason = "a test looks for one kind of output among many"
 )]
 
+mod announcing;
 mod asking;
 mod bench;
 mod donating;

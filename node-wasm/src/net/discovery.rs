@@ -6,9 +6,9 @@ use libp2p::rendezvous::{ErrorCode, Namespace, Registration};
 use libp2p::{Multiaddr, PeerId};
 use std::collections::BTreeMap;
 use thrum_hive::io::Found;
-use thrum_protocol::NAMESPACE;
-use thrum_protocol::id::NodeId;
+use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::limits::MAX_TEXT_BYTES;
+use thrum_protocol::{NAMESPACE, model_namespace};
 
 /// s; how long a relay remembers a node that does not come back: a little over twice the five
 /// minutes after which the machine registers again.
@@ -26,62 +26,96 @@ const MAX_FOUND: usize = 256;
 /// count; addresses that are kept of one peer: one for each relay it may have.
 const MAX_ADDRESSES: usize = 8;
 
-/// The askings under way, by relay.
+/// The askings under way, by relay and namespace.
 #[derive(Default)]
 pub(super) struct Discovery {
-    pages: BTreeMap<PeerId, Vec<Found>>,
+    askings: BTreeMap<(PeerId, String), Asking>,
+}
+
+struct Asking {
+    subject: Subject,
+    found: Vec<Found>,
+}
+
+/// Whom an asking is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// every node
+    Everybody,
+    /// those that answer with a model
+    OfModel(ModelId),
+}
+
+/// What a relay answered.
+pub(super) struct Answer {
+    pub(super) relay: PeerId,
+    pub(super) subject: Subject,
+    /// nobody, too, where it did not answer
+    pub(super) found: Vec<Found>,
+}
+
+impl Subject {
+    pub(super) fn namespace(self) -> Namespace {
+        match self {
+            Self::Everybody => Namespace::from_static(NAMESPACE),
+            Self::OfModel(model) => Namespace::new(model_namespace(model))
+                .expect("a short prefix and sixteen digits are within the limit"),
+        }
+    }
 }
 
 impl Discovery {
-    /// Asks a relay who is there, unless an asking is under way.
-    pub(super) fn ask(&mut self, rendezvous: &mut Behaviour, relay: PeerId) {
-        if self.pages.contains_key(&relay) {
+    /// Asks a relay who is there, unless the same asking is under way.
+    pub(super) fn ask(&mut self, rendezvous: &mut Behaviour, relay: PeerId, subject: Subject) {
+        let namespace = subject.namespace();
+        let asking = (relay, String::from(namespace.clone()));
+        if self.askings.contains_key(&asking) {
             return;
         }
-        self.pages.insert(relay, Vec::new());
-        rendezvous.discover(Some(namespace()), None, Some(PAGE), relay);
+        let found = Vec::new();
+        self.askings.insert(asking, Asking { subject, found });
+        rendezvous.discover(Some(namespace), None, Some(PAGE), relay);
     }
 
-    /// The answer to an asking once it is whole: the relay and who is there.
+    /// The answer to an asking once it is whole.
     pub(super) fn on_event(
         &mut self,
         rendezvous: &mut Behaviour,
         event: Event,
         own: PeerId,
-    ) -> Option<(PeerId, Vec<Found>)> {
+    ) -> Option<Answer> {
         match event {
             Event::Discovered {
                 rendezvous_node,
                 registrations,
                 cookie,
             } => {
-                let found = self.pages.get_mut(&rendezvous_node)?;
+                let namespace = cookie.namespace().cloned()?;
+                let asking = (rendezvous_node, String::from(namespace.clone()));
+                let found = &mut self.askings.get_mut(&asking)?.found;
                 let page_is_full = registrations.len() as u64 >= PAGE;
                 found.extend(registrations.iter().filter_map(|it| found_in(it, own)));
                 if page_is_full && found.len() < MAX_FOUND {
-                    let (namespace, limit) = (Some(namespace()), Some(PAGE));
-                    rendezvous.discover(namespace, Some(cookie), limit, rendezvous_node);
+                    let limit = Some(PAGE);
+                    rendezvous.discover(Some(namespace), Some(cookie), limit, rendezvous_node);
                     return None;
                 }
-                let mut found = self.pages.remove(&rendezvous_node)?;
-                found.truncate(MAX_FOUND);
-                Some((rendezvous_node, found))
+                self.answered(asking)
             }
             Event::DiscoverFailed {
                 rendezvous_node,
+                namespace,
                 error,
-                ..
             } => {
                 tracing::warn!(relay = %rendezvous_node, ?error, "the relay does not say who is there");
-                self.pages.remove(&rendezvous_node);
-                None
+                self.answered((rendezvous_node, String::from(namespace?)))
             }
             Event::RegisterFailed {
                 rendezvous_node,
+                namespace,
                 error: ErrorCode::InvalidTtl,
-                ..
             } => {
-                register_for(rendezvous, rendezvous_node, USUAL_TTL_SECS);
+                register_for(rendezvous, rendezvous_node, namespace, USUAL_TTL_SECS);
                 None
             }
             Event::RegisterFailed {
@@ -95,30 +129,47 @@ impl Discovery {
             Event::Registered {
                 rendezvous_node,
                 ttl,
-                ..
+                namespace,
             } => {
-                tracing::debug!(relay = %rendezvous_node, ttl, "registered");
+                tracing::debug!(relay = %rendezvous_node, %namespace, ttl, "registered");
                 None
             }
             Event::Expired { .. } => None,
         }
     }
+
+    /// Askings that a relay does not answer any more, since the connection ended.
+    pub(super) fn forget(&mut self, relay: PeerId) {
+        self.askings.retain(|(of, _), _| *of != relay);
+    }
+
+    fn answered(&mut self, asking: (PeerId, String)) -> Option<Answer> {
+        let Asking { subject, mut found } = self.askings.remove(&asking)?;
+        found.truncate(MAX_FOUND);
+        let (relay, _) = asking;
+        Some(Answer {
+            relay,
+            subject,
+            found,
+        })
+    }
 }
 
 /// Registers this node's circuit addresses.
-pub(super) fn register(rendezvous: &mut Behaviour, relay: PeerId) {
-    register_for(rendezvous, relay, REGISTRATION_TTL_SECS);
+pub(super) fn register(rendezvous: &mut Behaviour, relay: PeerId, subject: Subject) {
+    let namespace = subject.namespace();
+    register_for(rendezvous, relay, namespace, REGISTRATION_TTL_SECS);
 }
 
-fn register_for(rendezvous: &mut Behaviour, relay: PeerId, ttl_secs: u64) {
-    if let Err(error) = rendezvous.register(namespace(), relay, Some(ttl_secs)) {
+fn register_for(rendezvous: &mut Behaviour, relay: PeerId, namespace: Namespace, ttl_secs: u64) {
+    if let Err(error) = rendezvous.register(namespace, relay, Some(ttl_secs)) {
         tracing::warn!(%relay, %error, "cannot register");
     }
 }
 
-/// Tells a relay that this node goes away.
-pub(super) fn unregister(rendezvous: &mut Behaviour, relay: PeerId) {
-    rendezvous.unregister(namespace(), relay);
+/// Takes a registration back.
+pub(super) fn unregister(rendezvous: &mut Behaviour, relay: PeerId, subject: Subject) {
+    rendezvous.unregister(subject.namespace(), relay);
 }
 
 /// The relay in an address of the form `…/p2p/<relay>/p2p-circuit/…`.
@@ -147,8 +198,4 @@ fn found_in(registration: &Registration, own: PeerId) -> Option<Found> {
         .collect();
     let peer = NodeId::from_peer_id_bytes(&peer.to_bytes()).ok()?;
     (!addresses.is_empty()).then_some(Found { peer, addresses })
-}
-
-fn namespace() -> Namespace {
-    Namespace::from_static(NAMESPACE)
 }

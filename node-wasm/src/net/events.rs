@@ -156,6 +156,8 @@ impl Net {
             slot.connected(peer, address, listener.as_ref().ok().copied());
         }
         self.ready.push_back(Input::RelayConnected(index));
+        let id = node_id(&peer).map(|id| Input::RelayIdentified { relay: index, id });
+        self.ready.extend(id);
         if let Err(error) = listener {
             tracing::warn!(%error, "the relay cannot be asked for a reservation");
         }
@@ -178,6 +180,7 @@ impl Net {
         if !last {
             return;
         }
+        self.discovery.forget(peer);
         if let Some(slot) = self.relays.get_mut(index.0) {
             slot.forget();
         }
@@ -246,10 +249,8 @@ impl Net {
             BehaviourEvent::Rendezvous(event) => {
                 let own = *self.swarm.local_peer_id();
                 let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
-                if let Some((peer, found)) = self.discovery.on_event(rendezvous, event, own) {
-                    let relay = self.relay_of(&peer);
-                    self.ready
-                        .extend(relay.map(|relay| Input::Discovered { relay, found }));
+                if let Some(answer) = self.discovery.on_event(rendezvous, event, own) {
+                    self.on_discovered(answer);
                 }
             }
             BehaviourEvent::Identify(_)

@@ -8,7 +8,9 @@ mod behaviour;
 mod discovery;
 mod events;
 mod frames;
+mod gossip;
 pub(crate) mod ice;
+mod places;
 mod relay_slot;
 mod relays;
 mod streams;
@@ -17,7 +19,7 @@ mod turn;
 use crate::clock::Clock;
 use crate::options::NodeOptions;
 use behaviour::Behaviour;
-use discovery::Discovery;
+use discovery::{Discovery, Subject};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FusedStream, FuturesUnordered, Stream, StreamExt as _};
 use ice::Ice;
@@ -146,15 +148,16 @@ impl Net {
     /// Registers at a relay's rendezvous.
     pub(crate) fn register(&mut self, index: RelayIndex) {
         if let Some(peer) = self.connected_relay(index) {
-            discovery::register(&mut self.swarm.behaviour_mut().rendezvous, peer);
+            let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+            discovery::register(rendezvous, peer, Subject::Everybody);
         }
     }
 
     /// Asks a relay's rendezvous who is there.
     pub(crate) fn discover(&mut self, index: RelayIndex) {
         if let Some(peer) = self.connected_relay(index) {
-            self.discovery
-                .ask(&mut self.swarm.behaviour_mut().rendezvous, peer);
+            let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+            self.discovery.ask(rendezvous, peer, Subject::Everybody);
         }
     }
 
@@ -268,7 +271,8 @@ impl Net {
     pub(crate) fn leave(&mut self) {
         for index in 0..self.relays.len() {
             if let Some(peer) = self.connected_relay(RelayIndex(index)) {
-                discovery::unregister(&mut self.swarm.behaviour_mut().rendezvous, peer);
+                let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+                discovery::unregister(rendezvous, peer, Subject::Everybody);
             }
         }
         self.streams.cut_all();

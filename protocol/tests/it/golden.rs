@@ -8,9 +8,10 @@
     reason = "the vectors are files; it is the crate that has no I/O"
 )]
 
-use crate::samples::{advert, hint, key, node, task_messages};
+use crate::samples::{advert, capability, hint, key, node, task_messages};
 use std::path::PathBuf;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::capability::CapabilityRecord;
 use thrum_protocol::hint::Hint;
 use thrum_protocol::task::TaskMessage;
 
@@ -38,6 +39,14 @@ fn hints_are_these_bytes() {
     check("hint.json", &bytes);
     let opened = Hint::open(&bytes).expect("what was sealed opens");
     assert_eq!(opened, (node(1), hint()));
+}
+
+#[test]
+fn capability_records_are_these_bytes() {
+    let bytes = capability().seal(&key(1));
+    check("capability.json", &bytes);
+    let opened = CapabilityRecord::open(&bytes).expect("what was sealed opens");
+    assert_eq!(opened, (node(1), capability()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the words of the hive look like on the wire, and what is refused.
 
+mod capabilities;
 mod golden;
 mod hostile;
 mod ids;

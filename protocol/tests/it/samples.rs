@@ -5,11 +5,13 @@ use proptest::option;
 use proptest::prelude::*;
 use thrum_protocol::SigningKey;
 use thrum_protocol::advert::Advert;
+use thrum_protocol::capability::{CapabilityRecord, SpeedClass};
 use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::{ModelId, NodeId, TaskId};
 use thrum_protocol::limits::{
-    MAX_DEADLINE, MAX_GENOME_SCALE_MILLI, MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI,
-    MAX_REPETITION_PENALTY_MILLI, MAX_SAFE_INTEGER, MAX_TOP_LOGPROBS,
+    MAX_CAPABILITY_LIFE, MAX_CAPABILITY_RELAYS, MAX_DEADLINE, MAX_GENOME_SCALE_MILLI,
+    MAX_LOGIT_BIAS_MILLI, MAX_NEW_TOKENS, MAX_PENALTY_MILLI, MAX_REPETITION_PENALTY_MILLI,
+    MAX_SAFE_INTEGER, MAX_TOP_LOGPROBS,
 };
 use thrum_protocol::model::{Backend, ModelOffer};
 use thrum_protocol::sampling::{AnswerFormat, GenomeUse, LogitBias, Sampling, Shift};
@@ -130,6 +132,39 @@ pub(crate) fn advert() -> Advert {
         busy: 1,
         max_new_tokens: 512,
     }
+}
+
+pub(crate) fn capability() -> CapabilityRecord {
+    CapabilityRecord {
+        sequence: 1_800_000_000_000,
+        expires: 1_800_000_600_000,
+        relays: vec![node(3)],
+        models: advert().models,
+        backend: Some(Backend::Webgpu),
+        speed: SpeedClass::of(41_500),
+        slots: 2,
+    }
+}
+
+/// Any capability record within the limits.
+pub(crate) fn any_capability() -> impl Strategy<Value = CapabilityRecord> {
+    let moments = (
+        0..=MAX_SAFE_INTEGER - MAX_CAPABILITY_LIFE.0,
+        1..=MAX_CAPABILITY_LIFE.0,
+    );
+    let relays = vec((1..=255_u8).prop_map(node), 0..=MAX_CAPABILITY_RELAYS);
+    let rest = (relays, any::<u8>(), any::<u32>());
+    (any_advert(), moments, rest).prop_map(|(advert, (sequence, life), (relays, speed, slots))| {
+        CapabilityRecord {
+            sequence,
+            expires: sequence + life,
+            relays,
+            models: advert.models,
+            backend: advert.backend,
+            speed: SpeedClass(speed),
+            slots,
+        }
+    })
 }
 
 fn text_prompt() -> Prompt {

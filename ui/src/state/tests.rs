@@ -28,6 +28,7 @@ fn snapshot(state: State, model: Option<u8>) -> Rc<Snapshot> {
         },
         relays: Vec::new(),
         peers: Vec::new(),
+        announced: Vec::new(),
         donation: DonationView {
             mode: DonationMode::Off,
             jobs: Vec::new(),
