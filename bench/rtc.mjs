@@ -64,7 +64,8 @@ async function connects(world) {
   for (let round = 0; round < CONNECTS; round += 1) {
     for (const kind of KINDS) {
       const { dialler, listener, address } = peers[kind];
-      millis[kind].push(await connect(dialler, address, listener.id));
+      await connect(dialler, address, listener.id).then((found) => millis[kind].push(found),
+        (error) => console.log(`  ${kind} did not connect: ${error.message.split("\n")[0]}`));
     }
   }
   for (const { dialler, listener } of Object.values(peers)) await Promise.all([dialler.close(), listener.close()]);
@@ -82,30 +83,50 @@ async function push({ dialler, listener }) {
   return PUSHED / 1e6 / seconds;
 }
 
-/** MB/s of two bare connections in one page: what the browser itself can do. */
-async function bare({ browser, site }, pieceBytes) {
+/** Two pages with a bare connection and channel, as little as a browser needs. */
+async function barePair({ browser, site }) {
   const context = await browser.newContext();
-  const page = await context.newPage();
-  await page.goto(site.origin);
-  const seconds = await page.evaluate(async ([bytes, size]) => {
-    const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
-    a.onicecandidate = ({ candidate }) => candidate && b.addIceCandidate(candidate);
-    b.onicecandidate = ({ candidate }) => candidate && a.addIceCandidate(candidate);
-    const channel = a.createDataChannel("");
-    const done = new Promise((resolve) => {
-      b.ondatachannel = ({ channel: far }) => {
-        let left = bytes;
-        far.onmessage = ({ data }) => {
-          left -= data.byteLength;
-          if (left === 0) resolve();
-        };
-      };
+  const [near, far] = await Promise.all([0, 1].map(async () => {
+    const page = await context.newPage();
+    await page.goto(site.origin);
+    await page.evaluate(() => (window.connection = new RTCPeerConnection()));
+    return page;
+  }));
+  const described = () =>
+    new Promise((resolve) => {
+      const { connection } = window;
+      const look = () => connection.iceGatheringState === "complete" && resolve(connection.localDescription.toJSON());
+      connection.onicegatheringstatechange = look;
+      look();
     });
-    await a.setLocalDescription();
-    await b.setRemoteDescription(a.localDescription);
-    await b.setLocalDescription();
-    await a.setRemoteDescription(b.localDescription);
-    await new Promise((resolve) => (channel.onopen = resolve));
+  const describe = async (page, remote) => {
+    await page.evaluate(async (description) => {
+      if (description) await window.connection.setRemoteDescription(description);
+      else window.channel = window.connection.createDataChannel("");
+      if (window.connection.signalingState !== "stable" || !description) await window.connection.setLocalDescription();
+    }, remote);
+    return page.evaluate(described);
+  };
+  await far.evaluate(() => (window.connection.ondatachannel = ({ channel }) => (window.channel = channel)));
+  const answer = await describe(far, await describe(near));
+  await near.evaluate((description) => window.connection.setRemoteDescription(description), answer);
+  await near.waitForFunction(() => window.channel.readyState === "open");
+  await far.waitForFunction(() => window.channel);
+  return { near, far, close: () => context.close() };
+}
+
+/** MB/s over a bare channel from page to page: what the browser itself can do. */
+async function bare({ near, far }, pieceBytes) {
+  await far.evaluate((bytes) => {
+    let left = bytes;
+    window.channel.onmessage = ({ data }) => {
+      left -= data.byteLength ?? data.size;
+      if (left === 0) window.channel.send("all");
+    };
+  }, PUSHED);
+  const seconds = await near.evaluate(async ([bytes, size]) => {
+    const { channel } = window;
+    const done = new Promise((resolve) => (channel.onmessage = resolve));
     channel.bufferedAmountLowThreshold = 1 << 18;
     const piece = new Uint8Array(size);
     const since = performance.now();
@@ -116,7 +137,6 @@ async function bare({ browser, site }, pieceBytes) {
     await done;
     return (performance.now() - since) / 1000;
   }, [PUSHED, pieceBytes]);
-  await context.close();
   return PUSHED / 1e6 / seconds;
 }
 
@@ -151,14 +171,16 @@ export async function rtc({ rounds }) {
 
     const speeds = { ours: [], js: [], "bare, 16 KiB": [], "bare, 64 KiB": [] };
     const pairs = { ours: await pair(world, "ours"), js: await pair(world, "js") };
+    const plain = await barePair(world);
     for (let round = 0; round < rounds; round += 1) {
       for (const kind of KINDS) speeds[kind].push(await push(pairs[kind]));
-      speeds["bare, 16 KiB"].push(await bare(world, 16 << 10));
-      speeds["bare, 64 KiB"].push(await bare(world, 64 << 10));
+      speeds["bare, 16 KiB"].push(await bare(plain, 16 << 10));
+      speeds["bare, 64 KiB"].push(await bare(plain, 64 << 10));
     }
     printTable([`${PUSHED >> 20} MiB over one stream, MB/s`, "median (lowest-highest)", "of bare, 16 KiB"],
       Object.entries(speeds).map(([name, found]) => [name, spread(found), short(median(ratios(found, speeds["bare, 16 KiB"])))]));
     console.log(`  ours / js: ${spread(ratios(speeds.ours, speeds.js))}`);
+    await plain.close();
 
     const each = { ours: [], js: [] };
     for (const kind of KINDS) each[kind].push(await streams(pairs[kind]));
