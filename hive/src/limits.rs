@@ -193,7 +193,8 @@ pub const MAX_CLOCK_SKEW: Millis = Millis(2 * 60_000);
 /// count; models that are written down for others to look up. A tab has one; a relay's rendezvous
 /// keeps sixteen namespaces for a peer.
 pub const MAX_OFFERED_MODELS: usize = 4;
-/// ms; how often an offer is written into the Kademlia table again: a third of its life there.
+/// ms; how often an offer is written into the Kademlia table again, where it lives for eleven
+/// minutes.
 pub const PROVIDE_PERIOD: Millis = Millis(8 * 60_000);
 /// count; models that are looked up at once.
 pub const MAX_LOOKUPS: usize = MAX_ASKS;

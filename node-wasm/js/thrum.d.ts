@@ -50,6 +50,8 @@ export interface ThrumNode extends EventTarget {
   status(): Status;
   /** The connected peers. */
   peers(): PeerView[];
+  /** What peers announced to everybody, connected or not. An announcement ends within ten minutes. */
+  announced(): Announcement[];
   /** Takes work from others from now on. */
   donate(limits?: DonateLimits): Promise<void>;
   /** Stops computing for others at once. */
@@ -136,6 +138,18 @@ export interface PeerView {
   directError: string | null;
   /** A direct connection as the browser measures it: what lies between, and bytes since it stands. */
   link: { through: "network" | "unknown" | "nat" | "turn"; bytesIn: number; bytesOut: number } | null;
+}
+
+/** A peer's own claim. */
+export interface Announcement {
+  peerId: string;
+  /** What it answers with. */
+  models: ModelView[];
+  backend: "cpu" | "webgpu" | null;
+  /** At least; a power of two. */
+  tokensPerSecond: number;
+  slots: number;
+  expiresInMillis: number;
 }
 
 export interface Capabilities {

@@ -153,6 +153,10 @@ export class ThrumNode extends EventTarget {
     return this.#snapshot()?.peers ?? [];
   }
 
+  announced() {
+    return this.#snapshot()?.announced ?? [];
+  }
+
   donate(limits = {}) {
     const known = { slots: 2, maxNewTokens: 512, sharePercent: 100, ...limits };
     for (const [name, value] of Object.entries(known)) {
@@ -206,7 +210,10 @@ export class ThrumNode extends EventTarget {
     },
     modelName: (id) => {
       const snapshot = this.#snapshot();
-      const offered = (snapshot?.peers ?? []).flatMap((peer) => peer.capabilities?.models ?? []);
+      const offered = [
+        ...(snapshot?.peers ?? []).flatMap((peer) => peer.capabilities?.models ?? []),
+        ...(snapshot?.announced ?? []).flatMap((peer) => peer.models),
+      ];
       const known = [snapshot?.model, ...offered].filter(Boolean);
       return known.find((model) => id === null || model.id === id)?.name ?? id ?? "default";
     },

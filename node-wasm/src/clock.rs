@@ -30,6 +30,11 @@ impl Clock {
     }
 }
 
+/// Milliseconds since 1970, as the person's clock shows them.
+pub(crate) fn today() -> Millis {
+    Millis(js_sys::Date::now() as u64)
+}
+
 /// Notices when the loop has run for a whole slice.
 pub(crate) struct Slice {
     began_millis: Cell<f64>,

@@ -8,7 +8,7 @@ mod errands;
 
 use crate::asks::Asks;
 use crate::browser::{self, PageEvent};
-use crate::clock::{Clock, PageTimer, Slice};
+use crate::clock::{self, Clock, PageTimer, Slice};
 use crate::engine_link::{EngineEvent, EngineLink, LossCause, ResolvedSource};
 use crate::errand::Reply;
 use crate::fault::LoadFailure;
@@ -41,6 +41,10 @@ const MAX_ENGINE_EVENTS: usize = 4_096;
 /// count; followers that are served. More tabs than anyone keeps open.
 const MAX_FOLLOWERS: usize = 64;
 
+/// ms; the wall clock was set, or the other stood still while the machine slept: more than either
+/// errs by, and little beside a record's life.
+const MAX_CLOCK_DRIFT: Millis = Millis(5_000);
+
 /// ms; how long taking leave may take before the connections are dropped.
 const LEAVE_MILLIS: Millis = Millis(300);
 
@@ -52,6 +56,8 @@ pub(crate) struct Driver {
     /// or why there is none
     engine: Result<EngineLink, String>,
     engine_events: mpsc::Receiver<EngineEvent>,
+    /// what the wall clock showed at the clock's zero, as the machine was told
+    dawn: Millis,
     timer: PageTimer,
     timer_rings: mpsc::Receiver<()>,
     working: FuturesUnordered<LocalBoxFuture<'static, Done>>,
@@ -111,6 +117,7 @@ impl Driver {
             net: Net::new(key.to_bytes(), agent, &life.options, clock),
             engine,
             engine_events,
+            dawn: Millis(0),
             timer,
             timer_rings,
             working: FuturesUnordered::new(),
@@ -212,6 +219,11 @@ impl Driver {
 
     fn tell(&mut self, input: Input) {
         let now = self.clock.now();
+        let dawn = clock::today() - now;
+        if self.dawn.since(dawn).max(dawn.since(self.dawn)) > MAX_CLOCK_DRIFT {
+            self.dawn = dawn;
+            self.tell(Input::WallClock(dawn + now));
+        }
         if let Stage::Owner(hive, _) = &mut *self.life.shared.stage.borrow_mut() {
             hive.handle(now, input);
         }

@@ -13,6 +13,8 @@ const id: string = node.peerId;
 const state: "off" | "connecting" | "ready" | "working" | "paused" | "error" = node.status().state;
 const threads: number | null = node.status().threads;
 const paths: ("direct" | "relayed")[] = node.peers().map((peer) => peer.path);
+const far: [string, string | undefined, number][] = node.announced().map((one) =>
+  [one.peerId, one.models[0]?.name, one.expiresInMillis]);
 await node.donate();
 await node.models.load(new Blob([]));
 await node.models.load([new Blob([]), new URL("https://a.example/b.gguf")], { signal: AbortSignal.timeout(1) });

@@ -1,5 +1,8 @@
 //! The libp2p protocols a tab speaks, and the transports under them.
 
+use super::fenced::Fenced;
+use super::gossip::{self, Gossipsub};
+use super::table::{self, Kad};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
@@ -42,6 +45,8 @@ pub(super) struct Behaviour {
     relay: relay::client::Behaviour,
     rtc: thrum_rtc::behaviour::Behaviour,
     pub(super) rendezvous: rendezvous::client::Behaviour,
+    pub(super) gossip: Fenced<Gossipsub>,
+    pub(super) kad: Fenced<Kad>,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
@@ -68,6 +73,8 @@ pub(super) fn swarm(keypair: &Keypair, agent: String) -> (Swarm<Behaviour>, Cont
         relay,
         rtc,
         rendezvous: rendezvous::client::Behaviour::new(keypair.clone()),
+        gossip: gossip::behaviour(),
+        kad: table::behaviour(peer_id),
         streams: libp2p_stream::Behaviour::new(),
     };
     let config = libp2p::swarm::Config::with_wasm_executor().with_idle_connection_timeout(IDLE);

@@ -253,6 +253,8 @@ impl Net {
                     self.on_discovered(answer);
                 }
             }
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
+            BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Identify(_)
             | BehaviourEvent::Limits(_)
             | BehaviourEvent::Relay(_)

@@ -7,6 +7,7 @@
 mod behaviour;
 mod discovery;
 mod events;
+mod fenced;
 mod frames;
 mod gossip;
 pub(crate) mod ice;
@@ -14,6 +15,7 @@ mod places;
 mod relay_slot;
 mod relays;
 mod streams;
+mod table;
 mod turn;
 
 use crate::clock::Clock;
@@ -22,6 +24,7 @@ use behaviour::Behaviour;
 use discovery::{Discovery, Subject};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FusedStream, FuturesUnordered, Stream, StreamExt as _};
+use gossip::Unjudged;
 use ice::Ice;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -36,6 +39,7 @@ use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use streams::Streams;
+use table::Questions;
 use thrum_hive::io::{Input, RelayIndex, StreamId, StreamKind, Way};
 use thrum_hive::links::Links;
 use thrum_protocol::id::NodeId;
@@ -52,6 +56,8 @@ pub(crate) struct Net {
     relays: Vec<RelaySlot>,
     resolving: FuturesUnordered<LocalBoxFuture<'static, Resolved>>,
     discovery: Discovery,
+    questions: Questions,
+    unjudged: Unjudged,
     streams: Streams,
     accepting: [(StreamKind, IncomingStreams); 3],
     links: Links<ConnectionId>,
@@ -98,6 +104,8 @@ impl Net {
             relays: options.relays.iter().cloned().map(RelaySlot::new).collect(),
             resolving: FuturesUnordered::new(),
             discovery: Discovery::default(),
+            questions: Questions::default(),
+            unjudged: Unjudged::default(),
             streams: Streams::new(),
             accepting,
             links: Links::default(),

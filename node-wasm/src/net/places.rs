@@ -15,7 +15,7 @@ impl Net {
                     discovery::register(rendezvous, peer, Subject::OfModel(model));
                 }
             }
-            Place::Kad => {}
+            Place::Kad => self.provide(model),
         }
     }
 
@@ -28,7 +28,7 @@ impl Net {
                     discovery::unregister(rendezvous, peer, Subject::OfModel(model));
                 }
             }
-            Place::Kad => {}
+            Place::Kad => self.stop_providing(model),
         }
     }
 
@@ -36,7 +36,7 @@ impl Net {
     pub(crate) fn look_up(&mut self, place: Place, model: ModelId) {
         match place {
             Place::Rendezvous(relay) => self.look_up_at(relay, model),
-            Place::Kad => self.nobody(place, model),
+            Place::Kad => self.find_providers(model),
         }
     }
 
