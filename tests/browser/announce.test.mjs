@@ -64,17 +64,17 @@ test("what a tab offers is written into the relay's table, and what nobody offer
   try {
     const donor = await openNode(browser, relay);
     const asker = await openNode(browser, relay);
-    assert.equal(await metric(relay, "thrum_provider_records"), 0);
+    assert.equal(await metric(relay, "thrum_relay_provider_records"), 0);
     await donor.page.evaluate(() => window.node.donate());
     await until("the offer is in the table", async () =>
-      (await metric(relay, "thrum_provider_records")) === 1);
+      (await metric(relay, "thrum_relay_provider_records")) === 1);
     await linked(asker.page, donor.peerId);
-    assert.equal(await metric(relay, "thrum_provider_lookups_total"), 0);
+    assert.equal(await metric(relay, "thrum_relay_provider_lookups_total"), 0);
     const refused = await asker.page.evaluate(() => window.node.completions.create({
       model: "77".repeat(32), prompt: "anybody?", max_tokens: 1, thrum: { route: "peer" },
     }).catch((error) => error.code));
     assert.equal(refused, "unknown_model");
-    assert.ok((await metric(relay, "thrum_provider_lookups_total")) > 0);
+    assert.ok((await metric(relay, "thrum_relay_provider_lookups_total")) > 0);
     await Promise.all([donor, asker].map(({ context }) => context.close()));
   } finally {
     await relay.remove();
