@@ -1,7 +1,8 @@
 //! The order of the peer table and the words in its cells.
 
-use std::cmp::Ordering;
-use thrum_protocol::view::{Capabilities, Path, PeerView};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+use thrum_protocol::view::{AnnouncedView, Capabilities, Path, PeerView};
 
 use crate::{format, words};
 
@@ -37,6 +38,9 @@ pub const COLUMNS: [Column; 7] = [
 
 /// count; fewer peers than this are seen at a glance and need no filter.
 pub const FILTER_FROM: usize = 6;
+
+/// count; models named of peers further away. More are a list, not a sentence.
+pub const MOST_FURTHER: usize = 4;
 
 /// By what the table is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +211,30 @@ pub fn offers(can: &Capabilities) -> String {
     words
 }
 
+/// What peers that are not connected announced, in one sentence: each model's name and how many
+/// offer it, the most first.
+#[must_use]
+pub fn further(announced: &[AnnouncedView], connected: &[PeerView]) -> Option<String> {
+    let is_connected = |one: &&AnnouncedView| connected.iter().any(|it| it.peer_id == one.peer_id);
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in announced.iter().filter(|one| !is_connected(one)) {
+        for model in &one.models {
+            *counts.entry(&model.name).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    let offer = |(name, count): &(&str, u64)| {
+        let by = format::counted(*count, "peer", "peers");
+        format!("{name} by {by}")
+    };
+    let shown: Vec<String> = counts.iter().take(MOST_FURTHER).map(offer).collect();
+    let more = counts.len().saturating_sub(MOST_FURTHER);
+    let rest = (more > 0).then(|| format!(" and {more} more"));
+    let rest = rest.unwrap_or_default();
+    (!shown.is_empty()).then(|| format!("Announced further away: {}{rest}.", shown.join(", ")))
+}
+
 /// What a peer is doing: what the node knows of it, else how busy it says it is.
 #[must_use]
 pub fn doing(peer: &PeerView) -> String {
@@ -313,6 +341,40 @@ mod tests {
         assert_eq!(doing(&row), "not donating");
         row.activity = Some("answers us".to_owned());
         assert_eq!(doing(&row), "answers us");
+    }
+
+    fn announced(index: usize, models: &[&str]) -> AnnouncedView {
+        let model = |name: &&str| thrum_protocol::view::ModelView {
+            id: thrum_protocol::id::ModelId([1; 32]),
+            name: (*name).to_owned(),
+            context_tokens: 512,
+        };
+        AnnouncedView {
+            peer_id: IDS[index].parse().expect("a peer id"),
+            models: models.iter().map(model).collect(),
+            backend: None,
+            tokens_per_second: 8,
+            slots: 2,
+            expires_in_millis: thrum_protocol::time::Millis(1),
+        }
+    }
+
+    #[test]
+    fn what_is_further_away_is_counted_by_model() {
+        let all = [
+            announced(0, &["owl"]),
+            announced(1, &["bee", "owl"]),
+            announced(2, &["bee"]),
+        ];
+        assert_eq!(further(&[], &[]), None);
+        assert_eq!(further(&all[..1], &[peer(0, None)]), None);
+        assert_eq!(
+            further(&all, &[peer(0, None)]).as_deref(),
+            Some("Announced further away: bee by 2 peers, owl by 1 peer.")
+        );
+        let many = announced(0, &["a", "b", "c", "d", "e", "f"]);
+        let told = further(&[many], &[]).expect("six models");
+        assert!(told.ends_with("d by 1 peer and 2 more."), "{told}");
     }
 
     #[test]

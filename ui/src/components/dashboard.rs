@@ -432,6 +432,7 @@ fn running(wishes: &Wishes) -> Html {
     });
     let snapshot = app.snapshot.as_deref();
     let peers = snapshot.map(|it| it.peers.clone()).unwrap_or_default();
+    let announced = snapshot.map(|it| it.announced.clone()).unwrap_or_default();
     let relays = snapshot.map(|it| it.relays.clone()).unwrap_or_default();
     frame(
         wishes,
@@ -453,7 +454,7 @@ fn running(wishes: &Wishes) -> Html {
                 </div>
                 <div class="content">
                     { chat(wishes) }
-                    <PeerTable {peers} />
+                    <PeerTable {peers} {announced} />
                     <RelayList {relays} />
                     <LogView log={Rc::clone(&app.log)} />
                 </div>

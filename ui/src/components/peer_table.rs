@@ -1,7 +1,9 @@
 //! The peers: sortable, filterable, and a hint where there are none.
 
-use thrum_protocol::view::{Path, PeerView};
-use thrum_ui::peers::{COLUMNS, Column, FILTER_FROM, Sort, doing, matches, offers, sorted, speed};
+use thrum_protocol::view::{AnnouncedView, Path, PeerView};
+use thrum_ui::peers::{
+    COLUMNS, Column, FILTER_FROM, Sort, doing, further, matches, offers, sorted, speed,
+};
 use thrum_ui::{format, words};
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
@@ -13,6 +15,7 @@ use crate::browser;
 #[derive(PartialEq, Properties)]
 pub(crate) struct PeerTableProps {
     pub(crate) peers: Vec<PeerView>,
+    pub(crate) announced: Vec<AnnouncedView>,
 }
 
 #[component]
@@ -67,6 +70,9 @@ pub(crate) fn PeerTable(props: &PeerTableProps) -> Html {
                         <tbody>{ for rows.into_iter().map(row) }</tbody>
                     </table>
                 </div>
+            }
+            if let Some(further) = further(&props.announced, &props.peers) {
+                <p class="quiet small" data-testid="announced">{ further }</p>
             }
         </section>
     }
