@@ -66,6 +66,16 @@ const PARTS = {
     relay: true,
     run: async ({ settings }) => (await import("../bench/rtc.mjs")).rtc(settings),
   },
+  streams: {
+    title: "100,000 streams on one connection between two tabs: memory",
+    relay: true, long: true,
+    run: async () => (await import("../bench/soak.mjs")).streams(),
+  },
+  cycles: {
+    title: "1,000 times connecting and parting: memory",
+    relay: true, long: true,
+    run: async () => (await import("../bench/soak.mjs")).cycles(),
+  },
   demo: {
     title: "The demonstrator, from nothing to its first token",
     site: true, relay: true,
@@ -75,7 +85,9 @@ const PARTS = {
 
 function help() {
   console.log("npm run bench -- [part ...] [--shape NAME] [--mix NAME] [--threads N] [--engine NAME] [--rounds N] [--built]\n");
-  for (const [name, { title }] of Object.entries(PARTS)) console.log(`  ${name.padEnd(9)} ${title}`);
+  for (const [name, { title, long }] of Object.entries(PARTS)) {
+    console.log(`  ${name.padEnd(9)} ${title}${long ? " (only when named)" : ""}`);
+  }
   console.log(`\n  shapes ${SHAPES.join(", ")}; mixes ${MIXES.join(", ")}; options may be repeated`);
   console.log("  --built measures dist/ as it is, without building; figures go to target/bench/results.json");
 }
@@ -107,7 +119,7 @@ await main(async () => {
   if (positionals.includes("help")) return help();
   const unknown = positionals.find((name) => !(name in PARTS));
   if (unknown) throw new StageError(`there is no part ${unknown}`, "npm run bench -- help");
-  const parts = positionals.length ? positionals : Object.keys(PARTS);
+  const parts = positionals.length ? positionals : Object.keys(PARTS).filter((name) => !PARTS[name].long);
   const settings = { rounds: count(values.rounds), threads: values.threads.map(count), kinds: values.engine };
   const models = await prepared(parts);
   const servers = await startServers();

@@ -7,7 +7,9 @@
     reason = "a test fails where it stops, and waits for what it names"
 )]
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
@@ -439,6 +441,39 @@ async fn more_streams_at_once_than_there_are_numbers_wait_and_come() {
     let whole = done.iter().filter(|it| **it).count();
     assert_eq!(whole, 400);
     a.open(b.peer).await;
+}
+
+#[wasm_bindgen_test]
+async fn a_connection_that_closes_leaves_the_page_its_turns() {
+    let (mut a, b) = connected(10).await;
+    // Some are open, with bytes in them, and others are still to open, with a time for it.
+    let (told, mut opened) = mpsc::unbounded();
+    for _ in 0..100 {
+        let (mut control, told) = (a.control.clone(), told.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            if let Ok(mut stream) = control.open_stream(b.peer, ECHO).await {
+                stream.write_all(&bytes(100_000)).await.ok();
+                told.unbounded_send(stream).ok();
+            }
+        });
+    }
+    let stream = opened.next().await.unwrap();
+    let turns = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&turns);
+    wasm_bindgen_futures::spawn_local(async move {
+        while Rc::strong_count(&counted) > 1 {
+            Delay::new(Duration::from_millis(1)).await;
+            counted.set(counted.get() + 1);
+        }
+    });
+    let before = a.ask(|_| ()).map(|()| turns.get()).await;
+    a.tell(move |swarm| swarm.disconnect_peer_id(b.peer).unwrap());
+    a.until(|seen| *seen == Seen::DirectClosed).await;
+    assert!(
+        turns.get() > before,
+        "what was written is waited for without a turn in between"
+    );
+    drop(stream);
 }
 
 #[wasm_bindgen_test]

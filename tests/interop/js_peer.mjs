@@ -155,6 +155,11 @@ export class Peer {
     return connection.remoteAddr.toString();
   }
 
+  async part(id) {
+    const of = this.#node.getConnections().filter((it) => it.remotePeer.toString() === id);
+    await Promise.all(of.map((it) => it.close()));
+  }
+
   async echo(id, length) {
     await echoed(await this.#open(id, ECHO), length);
   }

@@ -67,7 +67,7 @@ export async function openPeer(browser, origin, kind, relay, { relayed = false, 
   const { page, context, errors } = await openPage(browser, origin, keep ? { init: keepConnections } : {});
   await page.evaluate(async ([source, address, through]) => {
     const module = await import(new URL(source, location.href).href);
-    if (module.default) await module.default();
+    window.memory = (await module.default?.())?.memory;
     window.peer = module.Peer.start(address, through);
   }, [SOURCES[kind], relay, relayed]);
   const log = () => page.evaluate(() => window.peer.log());

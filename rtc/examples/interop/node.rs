@@ -1,7 +1,7 @@
 //! The swarm behind a page's peer, and what it tells.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,8 +36,11 @@ pub(crate) struct Behaviour {
 /// What the page wants of the swarm.
 pub(crate) type Command = Box<dyn FnOnce(&mut Node)>;
 
-/// Lines that a test waits for.
-pub(crate) type Log = Rc<RefCell<Vec<String>>>;
+/// Lines that a test waits for, the latest of them.
+pub(crate) type Log = Rc<RefCell<VecDeque<String>>>;
+
+/// count; lines that are kept.
+const MAX_LINES: usize = 200;
 
 /// Where the outcome of a dial is told: the remote address.
 pub(crate) type Reply = oneshot::Sender<Result<String, String>>;
@@ -46,6 +49,7 @@ pub(crate) type Reply = oneshot::Sender<Result<String, String>>;
 pub(crate) struct Node {
     pub(crate) swarm: Swarm<Behaviour>,
     dials: BTreeMap<ConnectionId, Reply>,
+    partings: BTreeMap<PeerId, oneshot::Sender<()>>,
     log: Log,
 }
 
@@ -75,6 +79,7 @@ impl Node {
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, peer, config),
             dials: BTreeMap::new(),
+            partings: BTreeMap::new(),
             log,
         })
     }
@@ -106,6 +111,14 @@ impl Node {
         }
     }
 
+    /// Closes every connection to a peer; `parted` when there is none.
+    pub(crate) fn hang_up(&mut self, peer: PeerId, parted: oneshot::Sender<()>) {
+        match self.swarm.disconnect_peer_id(peer) {
+            Ok(()) => drop(self.partings.insert(peer, parted)),
+            Err(()) => drop(parted.send(())),
+        }
+    }
+
     /// Goes on until the page drops its end.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
@@ -120,7 +133,11 @@ impl Node {
     }
 
     fn say(&self, line: String) {
-        self.log.borrow_mut().push(line);
+        let mut log = self.log.borrow_mut();
+        log.push_back(line);
+        if log.len() > MAX_LINES {
+            log.pop_front();
+        }
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -139,8 +156,17 @@ impl Node {
                 }
             }
             SwarmEvent::ConnectionClosed {
-                endpoint, cause, ..
+                endpoint,
+                cause,
+                peer_id,
+                num_established,
+                ..
             } => {
+                if num_established == 0
+                    && let Some(parted) = self.partings.remove(&peer_id)
+                {
+                    parted.send(()).ok();
+                }
                 let address = endpoint.get_remote_address();
                 self.say(format!("closed {address} {cause:?}"));
             }

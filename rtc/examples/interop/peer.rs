@@ -68,7 +68,7 @@ impl Peer {
 
     /// What has happened, oldest first.
     pub fn log(&self) -> Vec<String> {
-        self.log.borrow().clone()
+        self.log.borrow().iter().cloned().collect()
     }
 
     /// Connects; the remote address of the connection.
@@ -77,6 +77,14 @@ impl Peer {
         let (reply, dialled) = oneshot::channel();
         self.tell(move |node| node.dial(address, reply));
         dialled.await?.map_err(wrong)
+    }
+
+    /// Closes every connection to a peer, and waits for that.
+    pub async fn part(&self, peer: String) -> Result<(), JsError> {
+        let peer: PeerId = peer.parse()?;
+        let (reply, parted) = oneshot::channel();
+        self.tell(move |node| node.hang_up(peer, reply));
+        Ok(parted.await?)
     }
 
     /// Sends that many bytes and has them back.

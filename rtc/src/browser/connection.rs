@@ -106,15 +106,32 @@ impl Connection {
                 self.timer = None;
                 return;
             };
-            if self.timer.as_ref().is_none_or(|(at, _)| *at != next) {
-                self.timer = Some((next, Delay::new(next.saturating_sub(time))));
-            }
-            let timer = self.timer.as_mut().map(|(_, timer)| timer);
-            if timer.is_none_or(|timer| timer.poll_unpin(context).is_pending()) {
+            if self.poll_sleep(next, time, context).is_pending() {
                 return;
             }
-            self.timer = None;
         }
+    }
+
+    /// Ready when it is `until`. A timer that is replaced wakes whoever polled it, so that one is
+    /// kept for as long as it is for the same moment.
+    fn poll_sleep(
+        &mut self,
+        until: Duration,
+        time: Duration,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let (_, delay) = match self.timer.take() {
+            Some((at, delay)) if at == until => self.timer.insert((at, delay)),
+            Some(_) | None => {
+                let delay = Delay::new(until.saturating_sub(time));
+                self.timer.insert((until, delay))
+            }
+        };
+        if delay.poll_unpin(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        Poll::Ready(())
     }
 }
 
@@ -158,10 +175,12 @@ impl StreamMuxer for Connection {
                 self.inner.close();
                 return Poll::Ready(Ok(()));
             }
-            let mut timer = Delay::new(DRAIN_PERIOD);
-            let pending = timer.poll_unpin(context).is_pending();
-            self.timer = Some((time + DRAIN_PERIOD, timer));
-            if pending {
+            let period = time + DRAIN_PERIOD;
+            let next = self
+                .timer
+                .as_ref()
+                .map_or(period, |(at, _)| period.min(*at));
+            if self.poll_sleep(next, time, context).is_pending() {
                 return Poll::Pending;
             }
         }
