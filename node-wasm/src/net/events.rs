@@ -72,11 +72,9 @@ impl Net {
                 peer_id,
                 connection_id,
                 endpoint,
-                num_established,
                 ..
             } => {
-                let first = num_established.get() == 1;
-                self.on_connected(peer_id, connection_id, &endpoint, first);
+                self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -109,17 +107,17 @@ impl Net {
         }
     }
 
-    fn on_connected(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        endpoint: &ConnectedPoint,
-        first: bool,
-    ) {
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         if let Some(index) = self.relay_of(&peer) {
-            if first {
+            if self.connected_relay(index).is_none() {
                 self.on_relay_connected(index, peer, endpoint.get_remote_address().clone());
             }
+            return;
+        }
+        // libp2p's protocols dial on their own whom they have something to tell. A relay is no peer,
+        // and when it is dialled is the machine's to say.
+        if self.relays.iter().any(|slot| slot.is_of(&peer)) {
+            self.swarm.close_connection(connection);
             return;
         }
         let Some(node) = node_id(&peer) else {

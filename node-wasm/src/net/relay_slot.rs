@@ -10,6 +10,8 @@ pub(super) struct RelaySlot {
     stage: Stage,
     /// number of the last attempt, so that the answer to an earlier one is known as such
     attempt: u64,
+    /// whom its address led to when it was last dialled
+    last: Option<PeerId>,
 }
 
 /// How far it is.
@@ -35,6 +37,7 @@ impl RelaySlot {
             text,
             stage: Stage::Idle,
             attempt: 0,
+            last: None,
         }
     }
 
@@ -55,6 +58,7 @@ impl RelaySlot {
 
     pub(super) fn dialling(&mut self, peer: PeerId) {
         self.stage = Stage::Dialling { peer };
+        self.last = Some(peer);
     }
 
     pub(super) fn connected(
@@ -75,6 +79,11 @@ impl RelaySlot {
         let peer = self.peer();
         self.stage = Stage::Idle;
         peer
+    }
+
+    /// Whether this is the relay's peer id, be it connected or not.
+    pub(super) fn is_of(&self, peer: &PeerId) -> bool {
+        self.last.as_ref() == Some(peer)
     }
 
     pub(super) fn peer(&self) -> Option<PeerId> {
