@@ -51,5 +51,7 @@ await main(async () => {
     .map((name) => path.join("tests/browser", name));
   await check("several real tabs", "3 minutes", "node",
     ["--test", "--test-concurrency=1", ...suites], browser);
+  await check("the NAT laboratory", "10 s", "cargo", ["build", "-p", "thrum-natlab"]);
+  await check("tabs behind NATs", "1 minute", "node", ["--test", "tests/natlab/natlab.test.mjs"], browser);
   await check("browser to browser with js-libp2p", "90 s", "node", ["--test", "tests/interop/interop.test.mjs"], browser);
 });

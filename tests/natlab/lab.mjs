@@ -152,7 +152,7 @@ export async function startLab(sites, { seed = 1 } = {}) {
           const page = await must({ do: "open", url, init: init && String(init) });
           return {
             evaluate: (body, argument) => must({ do: "evaluate", page, body: String(body), argument }),
-            errors: () => must({ do: "errors", page }),
+            lines: () => must({ do: "lines", page }),
             close: () => must({ do: "close", page }),
           };
         },

@@ -15,7 +15,7 @@ const functionOf = (text) => new Function(`return (${text})`)();
 const does = {
   open: async ({ url, init }) => pages.push(await openPage(browser, url, init ? { init: functionOf(init) } : {})) - 1,
   evaluate: async ({ page, body, argument }) => pages[page].page.evaluate(functionOf(body), argument),
-  errors: async ({ page }) => pages[page].errors,
+  lines: async ({ page }) => pages[page].lines,
   close: async ({ page }) => {
     await pages[page].context.close();
     return null;

@@ -11,6 +11,11 @@ export const NATS = {
 };
 export const KINDS = Object.keys(NATS);
 
+/** What they are called in print. */
+export const WORDS = {
+  full: "full cone", restricted: "restricted", portRestricted: "port-restricted", symmetric: "symmetric",
+};
+
 /** Every pair once. */
 export const PAIRS = KINDS.flatMap((one, at) => KINDS.slice(at).map((other) => [one, other]));
 
