@@ -26,6 +26,13 @@ impl Bucket {
         }
         is_enough
     }
+
+    /// Takes `n`, also where not so many are left; how long to rest until they would be.
+    pub(crate) fn owe(&mut self, now: Duration, n: u64, rate: Rate) -> Duration {
+        self.full_at = self.full_at.max(now) + time_for(rate, n);
+        self.full_at
+            .saturating_sub(now + time_for(rate, rate.burst))
+    }
 }
 
 /// How long the bucket takes to gain `n`.

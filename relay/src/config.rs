@@ -4,6 +4,7 @@
 //!
 //! The first that speaks is used; lists are replaced, never joined.
 
+mod federate;
 mod ice_server;
 mod nat;
 
@@ -82,6 +83,17 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub announce: Option<Vec<Multiaddr>>,
+
+    /// Federates with these relays, separated by commas, each a multiaddr that ends in its peer
+    /// id: peers of theirs are found here, and ours there, where they name this relay too. One
+    /// given as /p2p/<peer id> alone is waited for [default: none].
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        env = "THRUM_FEDERATE",
+        value_delimiter = ','
+    )]
+    pub federate: Option<Vec<Multiaddr>>,
 
     /// Recommends these STUN or TURN servers to peers, as stun:host:port, separated by commas. In
     /// the file each is a table of urls, username and credential [default: none].
@@ -191,6 +203,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// What is announced instead of the addresses listened on; empty: those.
     pub announce: Vec<Multiaddr>,
+    /// The relays to federate with; each ends in a peer id.
+    pub federate: Vec<Multiaddr>,
     /// Where STUN is answered; empty: nowhere.
     pub stun: Vec<SocketAddr>,
     /// Where STUN and TURN are reached from outside, where it is said.
@@ -230,6 +244,7 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             announce: Vec::new(),
+            federate: Vec::new(),
             stun: vec![loopback(3478), loopback(3479)],
             public_ip: None,
             turn: true,
@@ -300,6 +315,7 @@ impl CommandLine {
             tls_cert: flags.tls_cert.or(file.tls_cert),
             tls_key: flags.tls_key.or(file.tls_key),
             announce: flags.announce.or(file.announce).unwrap_or(default.announce),
+            federate: flags.federate.or(file.federate).unwrap_or(default.federate),
             stun,
             public_ip: flags.public_ip.or(file.public_ip),
             turn: flags.turn.or(file.turn).unwrap_or(is_local),
@@ -375,6 +391,7 @@ impl Config {
         for address in &self.announce {
             check_announced(address).map_err(|reason| bad("announce", address, reason))?;
         }
+        self.check_federation()?;
         self.check_nat()?;
         for server in &self.ice_servers {
             for url in &server.urls {

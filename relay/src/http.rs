@@ -38,13 +38,14 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::config::IceServer;
 use crate::metrics::{self, HttpMetrics};
-use crate::network::Listening;
+use crate::network::{Directory, Listening};
 
 /// What the handlers know.
 pub(crate) struct Site {
     pub(crate) peer_id: PeerId,
     pub(crate) announce: Vec<Multiaddr>,
     pub(crate) listening: watch::Receiver<Listening>,
+    pub(crate) federated: watch::Receiver<Directory>,
     pub(crate) stun: ice::StunPlace,
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) page: PathBuf,
@@ -57,19 +58,9 @@ impl Site {
     /// What peers dial, each address complete with the peer id.
     pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
         let listening = self.listening.borrow();
-        let shown: Vec<_> = if self.announce.is_empty() {
-            listening
-                .ws
-                .iter()
-                .chain(&listening.webrtc)
-                .cloned()
-                .collect()
-        } else {
-            self.announce.clone()
-        };
+        let shown = listening.shown(&self.announce);
         shown
-            .into_iter()
-            .map(|address| address.with(Protocol::P2p(self.peer_id)))
+            .map(|address| address.clone().with(Protocol::P2p(self.peer_id)))
             .collect()
     }
 
@@ -99,9 +90,19 @@ struct RelayFacts {
     peer_id: String,
     addrs: Vec<String>,
     ice_servers: Vec<IceServer>,
+    /// The relays whose peers are found here.
+    federated: Vec<FederatedRelay>,
     protocol: &'static str,
     version: &'static str,
     commit: &'static str,
+}
+
+/// A relay that this one vouches for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FederatedRelay {
+    peer_id: String,
+    addrs: Vec<String>,
 }
 
 /// Every route of the relay.
@@ -176,6 +177,7 @@ async fn relay_facts(State(site): State<Arc<Site>>, headers: HeaderMap) -> Respo
         peer_id: site.peer_id.to_string(),
         addrs: site.addresses().iter().map(Multiaddr::to_string).collect(),
         ice_servers: own.into_iter().chain(site.ice_servers.clone()).collect(),
+        federated: federated_relays(&site.federated.borrow()),
         protocol: crate::PROTOCOL,
         version: crate::VERSION,
         commit: crate::COMMIT,
@@ -185,6 +187,14 @@ async fn relay_facts(State(site): State<Arc<Site>>, headers: HeaderMap) -> Respo
         Json(facts),
     )
         .into_response()
+}
+
+fn federated_relays(directory: &Directory) -> Vec<FederatedRelay> {
+    let relay = |(peer, addresses): (&PeerId, &Vec<Multiaddr>)| FederatedRelay {
+        peer_id: peer.to_string(),
+        addrs: addresses.iter().map(Multiaddr::to_string).collect(),
+    };
+    directory.iter().map(relay).collect()
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {

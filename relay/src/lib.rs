@@ -1,10 +1,13 @@
 //! The relay: introduces Thrum peers, carries bytes until they meet, and serves the page.
 //!
-//! It holds no model logic, computes nothing, and never dials anyone.
+//! It holds no model logic, computes nothing, and dials nobody but the relays that it federates
+//! with.
 
 mod address_cap;
 mod bucket;
 pub mod config;
+mod federation;
+mod framing;
 mod http;
 mod identity;
 pub mod limits;
@@ -12,6 +15,7 @@ mod metrics;
 mod network;
 mod open_files;
 mod providers;
+mod rendezvous;
 mod small_file;
 mod stun;
 mod tls;
@@ -138,6 +142,7 @@ impl Relay {
             peer_id: network.peer_id(),
             announce: network.announce().to_vec(),
             listening: network.listening(),
+            federated: network.federated(),
             stun,
             ice_servers: config.ice_servers,
             page: config.page,

@@ -118,13 +118,26 @@ pub const MAX_REGISTRATIONS_PER_PEER: usize = 16;
 /// Rendezvous registrations in all; every peer with a reservation in two namespaces.
 pub const MAX_REGISTRATIONS: usize = 2 * MAX_RESERVATIONS;
 
-/// Rendezvous cookies remembered. Each may list every registration (8 B each), so this bounds
-/// them to about 64 MiB with their overhead.
-pub const MAX_COOKIES: usize = 256;
+/// bytes; the longest rendezvous namespace, as libp2p has it.
+pub const MAX_NAMESPACE_BYTES: usize = 255;
+
+/// bytes; the largest signed record of a peer. One with eight addresses through relays has 1.5 kB.
+pub const MAX_RECORD_BYTES: usize = 4 * 1024;
+
+/// bytes; the largest rendezvous request: a record, a namespace and a few numbers.
+pub const MAX_RENDEZVOUS_REQUEST_BYTES: usize = 2 * MAX_RECORD_BYTES;
+
+/// Rendezvous requests of one connection at once; a tab has a few namespaces.
+pub const MAX_RENDEZVOUS_STREAMS: usize = 32;
+
+/// Registrations told at once, whatever is asked for; more than any tab keeps of one asking.
+pub const MAX_DISCOVERED: usize = 128;
+
+/// bytes; the largest answer to a rendezvous request, which libp2p's clients take.
+pub const MAX_DISCOVERY_BYTES: usize = 1024 * 1024;
 
 /// Registrations that a peer may make in [`REGISTRATION_WINDOW`] before it is disconnected.
-/// The rendezvous server keeps a replaced registration until its time is up, so an unbounded
-/// rate would be unbounded memory.
+/// Each is a signature checked, and told to every federated relay.
 pub const MAX_REGISTRATIONS_PER_WINDOW: u32 = 30;
 
 /// The window of [`MAX_REGISTRATIONS_PER_WINDOW`].
@@ -159,6 +172,44 @@ pub const MAX_FEDERATED_RELAYS: usize = 8;
 
 /// Addresses of a federated relay that are told to tabs, each no longer than a provider's.
 pub const MAX_RELAY_ADDRESSES: usize = 4;
+
+/// Registrations that one federated relay may tell; a page of them is what anybody asks for.
+pub const MAX_FOREIGN_PER_RELAY: usize = 4096;
+
+/// Registrations that ended early and that federated relays are still to be told of. Of one that
+/// is forgotten they learn when its time is up.
+pub const MAX_REMEMBERED_DROPS: usize = 4096;
+
+/// Things told in one frame between federated relays.
+pub const FEDERATION_BATCH: usize = 12;
+
+/// bytes; the largest frame between federated relays.
+pub const MAX_FEDERATION_FRAME_BYTES: usize = 64 * 1024;
+
+/// How often a relay tells what changed; a tab looks for peers every 4 seconds at most.
+pub const FEDERATION_PERIOD: Duration = Duration::from_secs(2);
+
+/// How long a federated relay may take to read a frame.
+pub const FEDERATION_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Things that one federated relay may tell; each is a signature to check, some 0.1 ms. At first it
+/// tells all.
+pub const FEDERATION_RATE: Rate = Rate {
+    per_sec: 200,
+    burst: 2 * MAX_FOREIGN_PER_RELAY as u64,
+};
+
+/// Things told that no honest relay tells, until it is cut off.
+pub const MAX_BAD_CLAIMS: u32 = 64;
+
+/// The first wait before a federated relay is dialled again.
+pub const FEDERATION_REDIAL_MIN: Duration = Duration::from_secs(1);
+
+/// The longest wait before a federated relay is dialled again.
+pub const FEDERATION_REDIAL_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How often is looked whether a federated relay is to be dialled.
+pub const REDIAL_PERIOD: Duration = Duration::from_millis(500);
 
 /// How often ended provider records are swept out.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -288,6 +339,13 @@ const fn kad_peer_bytes(n_addresses: usize) -> usize {
     48 + n_addresses * (MAX_PROVIDER_ADDRESS_BYTES + 3)
 }
 
+const _: () =
+    assert!(MAX_DISCOVERED * (MAX_RECORD_BYTES + MAX_NAMESPACE_BYTES + 64) <= MAX_DISCOVERY_BYTES);
+const _: () = assert!(
+    FEDERATION_BATCH * (MAX_RECORD_BYTES + MAX_NAMESPACE_BYTES + 64)
+        + MAX_RELAY_ADDRESSES * (MAX_PROVIDER_ADDRESS_BYTES + 3)
+        <= MAX_FEDERATION_FRAME_BYTES
+);
 const _: () = assert!(MAX_CIRCUITS_PER_PEER <= MAX_CIRCUITS);
 const _: () = assert!(MAX_RESERVATIONS_PER_PEER <= MAX_RESERVATIONS);
 const _: () = assert!(DEFAULT_MAX_CONNECTIONS_PER_IP <= DEFAULT_MAX_CONNECTIONS);

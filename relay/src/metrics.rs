@@ -1,11 +1,14 @@
 //! Owns the numbers that `/metrics` shows, and the small memory needed to count them rightly.
 
+mod federation;
 pub(crate) mod turn;
+
+pub(crate) use federation::FederationMetrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, relay, rendezvous};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, relay};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -86,6 +89,7 @@ pub(crate) struct NetworkMetrics {
     registrations: Gauge,
     registration_requests: Family<OutcomeLabels, Counter>,
 
+    discoveries: Counter,
     provider_records: Gauge,
     provider_records_refused: Family<ReasonLabels, Counter>,
     provider_lookups: Counter,
@@ -93,9 +97,6 @@ pub(crate) struct NetworkMetrics {
     transport_by_connection: BTreeMap<ConnectionId, Transport>,
     /// Kept because libp2p reports the end of a reservation for connections that had none.
     reserved: BTreeSet<PeerId>,
-    /// The sequence number of each peer's record, because libp2p also reports the end of a
-    /// registration that a later one replaced.
-    registered: BTreeMap<(PeerId, String), u64>,
 }
 
 impl NetworkMetrics {
@@ -153,30 +154,22 @@ impl NetworkMetrics {
         self.reservations.set(self.reserved.len() as i64);
     }
 
-    pub(crate) fn on_rendezvous(&mut self, event: &rendezvous::server::Event) {
-        let count = |outcome| {
-            self.registration_requests
-                .get_or_create(&OutcomeLabels { outcome })
-                .inc();
+    pub(crate) fn registered(&self, is_accepted: bool) {
+        let outcome = match is_accepted {
+            true => Outcome::Accepted,
+            false => Outcome::Denied,
         };
-        if let rendezvous::server::Event::PeerRegistered { peer, registration } = event {
-            count(Outcome::Accepted);
-            let key = (*peer, registration.namespace.to_string());
-            self.registered.insert(key, registration.record.seq());
-        } else if let rendezvous::server::Event::PeerNotRegistered { .. } = event {
-            count(Outcome::Denied);
-        } else if let rendezvous::server::Event::PeerUnregistered { peer, namespace } = event {
-            self.registered.remove(&(*peer, namespace.to_string()));
-        } else if let rendezvous::server::Event::RegistrationExpired(registration) = event {
-            let key = (
-                registration.record.peer_id(),
-                registration.namespace.to_string(),
-            );
-            if self.registered.get(&key) == Some(&registration.record.seq()) {
-                self.registered.remove(&key);
-            }
-        }
-        self.registrations.set(self.registered.len() as i64);
+        self.registration_requests
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
+    pub(crate) fn count_registrations(&self, n_registrations: usize) {
+        self.registrations.set(n_registrations as i64);
+    }
+
+    pub(crate) fn discovered(&self) {
+        self.discoveries.inc();
     }
 
     pub(crate) fn provided(&self, n_records: usize) {
@@ -239,6 +232,11 @@ impl NetworkMetrics {
             "registration_requests",
             "Rendezvous registrations asked for",
             self.registration_requests.clone(),
+        );
+        registry.register(
+            "discoveries",
+            "Questions who is registered",
+            self.discoveries.clone(),
         );
         registry.register(
             "provider_records",

@@ -1,10 +1,13 @@
 //! Owns the libp2p side: the listeners, the protocols that a relay speaks, and their limits.
 //!
-//! The relay never dials: peers come to it, reserve, register, and meet through circuits.
+//! Peers come to it, reserve, register, and meet through circuits; it dials federated relays only.
 
 pub(crate) mod credentials;
+mod federated;
 mod flushed;
 mod lookups;
+mod meeting;
+mod outgoing;
 mod secured;
 mod swarm;
 
@@ -16,18 +19,22 @@ use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, ping, rendezvous};
+use libp2p::{Multiaddr, PeerId, Swarm, ping};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use federated::Directory;
+
 use crate::address_cap::Refusal;
 use crate::config::Config;
+use crate::federation::redial::Redial;
 use crate::identity::Identity;
 use crate::limits;
-use crate::metrics::NetworkMetrics;
+use crate::metrics::{FederationMetrics, NetworkMetrics};
 use crate::network::credentials::Desk;
+use crate::network::federated::{Federation, Registrations};
 use crate::network::swarm::{Behaviour, BehaviourEvent};
 
 /// Which addresses the two listeners hold at this moment; none: that listener is down.
@@ -78,7 +85,9 @@ pub(crate) struct Network {
     announce: Vec<Multiaddr>,
     listening: watch::Sender<Listening>,
     metrics: NetworkMetrics,
-    registrations: BTreeMap<PeerId, RegistrationWindow>,
+    registrations: Registrations,
+    federation: Federation,
+    registering: BTreeMap<PeerId, RegistrationWindow>,
     /// Hands out TURN credentials; `None`: there is no TURN.
     desk: Option<Desk>,
 }
@@ -87,6 +96,18 @@ pub(crate) struct Network {
 struct RegistrationWindow {
     began: Instant,
     n_registrations: u32,
+}
+
+impl Listening {
+    /// What is shown to others: the announced addresses, where there are some.
+    pub(crate) fn shown<'a>(
+        &'a self,
+        announced: &'a [Multiaddr],
+    ) -> impl Iterator<Item = &'a Multiaddr> {
+        let own = self.ws.iter().chain(&self.webrtc);
+        let own = own.filter(|_| announced.is_empty());
+        announced.iter().chain(own)
+    }
 }
 
 impl Network {
@@ -134,6 +155,11 @@ impl Network {
 
         let metrics = NetworkMetrics::default();
         metrics.register(registry);
+        let federation_metrics = FederationMetrics::default();
+        federation_metrics.register(registry);
+        let registrations = Registrations::new();
+        let redial = Redial::new(config.federated(), rand::random());
+        let federation = Federation::new(redial, registrations.clone(), federation_metrics);
         let mut network = Self {
             swarm,
             ws_listener,
@@ -141,7 +167,9 @@ impl Network {
             announce,
             listening: watch::Sender::new(Listening::default()),
             metrics,
-            registrations: BTreeMap::new(),
+            registrations,
+            federation,
+            registering: BTreeMap::new(),
             desk,
         };
         network.await_addresses().await?;
@@ -156,6 +184,10 @@ impl Network {
         &self.announce
     }
 
+    pub(crate) fn federated(&self) -> watch::Receiver<Directory> {
+        self.federation.directory()
+    }
+
     pub(crate) fn listening(&self) -> watch::Receiver<Listening> {
         self.listening.subscribe()
     }
@@ -163,14 +195,21 @@ impl Network {
     /// Serves peers until `stop` says so, then closes every listener and connection.
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
         let control = self.swarm.behaviour().stream.new_control();
+        let mut telling = self.telling(&control);
+        let mut directory = self.federated();
         let mut desk = pin!(credentials::serve(self.desk.take(), control));
         let mut stopped = pin!(crate::stopped(stop));
         let mut sweep = interval(limits::SWEEP_PERIOD);
+        let mut redial = interval(limits::REDIAL_PERIOD);
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.handle(event),
                 () = &mut desk => {}
                 _ = sweep.tick() => self.sweep(),
+                _ = redial.tick() => self.redial(),
+                Some((relay, stream)) = telling.next() => self.federation.listen(relay, stream),
+                () = self.federation.next_ended() => {}
+                Ok(()) = directory.changed() => self.follow_directory(),
                 () = &mut stopped => break,
             }
         }
@@ -225,6 +264,11 @@ impl Network {
                 self.metrics
                     .connected(connection_id, endpoint.get_remote_address());
                 tracing::debug!(%peer_id, "connected");
+                if self.federation.redial.knows(&peer_id) {
+                    let control = self.swarm.behaviour().stream.new_control();
+                    let own = self.own_addresses();
+                    self.federation.connected(peer_id, control, own);
+                }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -236,9 +280,20 @@ impl Network {
                 self.metrics.disconnected(connection_id);
                 if num_established == 0 {
                     self.metrics.gone(peer_id);
-                    self.registrations.remove(&peer_id);
+                    self.registering.remove(&peer_id);
+                    self.federation.disconnected(&peer_id);
                 }
                 tracing::debug!(%peer_id, cause = cause.map(|c| c.to_string()), "disconnected");
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                error,
+                ..
+            } => {
+                tracing::debug!(%peer, %error, "a dial failed");
+                if !self.swarm.is_connected(&peer) {
+                    self.federation.disconnected(&peer);
+                }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 if let ListenError::Denied { cause } = &error {
@@ -286,15 +341,7 @@ impl Network {
                 tracing::debug!(?event, "relay");
                 self.metrics.on_relay(&event);
             }
-            BehaviourEvent::Rendezvous(event) => {
-                tracing::trace!(?event, "rendezvous");
-                self.metrics.on_rendezvous(&event);
-                if let rendezvous::server::Event::PeerRegistered { peer, .. }
-                | rendezvous::server::Event::PeerNotRegistered { peer, .. } = event
-                {
-                    self.slow_down(peer);
-                }
-            }
+            BehaviourEvent::Rendezvous(event) => self.on_rendezvous(event),
             BehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
@@ -307,9 +354,9 @@ impl Network {
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Identify(event) => tracing::trace!(?event, "identify"),
             BehaviourEvent::Stream(()) => {}
-            BehaviourEvent::AddressCap(never) | BehaviourEvent::ConnectionLimits(never) => {
-                match never {}
-            }
+            BehaviourEvent::AddressCap(never)
+            | BehaviourEvent::ConnectionLimits(never)
+            | BehaviourEvent::Outgoing(never) => match never {},
         }
     }
 
@@ -322,13 +369,10 @@ impl Network {
 
     fn slow_down(&mut self, peer: PeerId) {
         let now = Instant::now();
-        let window = self
-            .registrations
-            .entry(peer)
-            .or_insert(RegistrationWindow {
-                began: now,
-                n_registrations: 0,
-            });
+        let window = self.registering.entry(peer).or_insert(RegistrationWindow {
+            began: now,
+            n_registrations: 0,
+        });
         if now.duration_since(window.began) > limits::REGISTRATION_WINDOW {
             *window = RegistrationWindow {
                 began: now,

@@ -37,6 +37,7 @@ impl Network {
         let providers = self.swarm.behaviour_mut().kad.store_mut();
         providers.sweep(Instant::now());
         self.count_providers();
+        self.count_registrations();
     }
 
     fn count_providers(&mut self) {

@@ -4,31 +4,34 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Transport as _;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::request_response::ProtocolSupport;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad, noise, ping, relay,
-    rendezvous, tcp, websocket, yamux,
+    request_response, tcp, websocket, yamux,
 };
 use prometheus_client::registry::Registry;
 use thrum_protocol::KAD_PROTOCOL;
 use tokio_rustls::TlsAcceptor;
 
-use super::NetworkError;
 use super::flushed::Flushed;
 use super::secured::Secured;
+use super::{NetworkError, outgoing};
 use crate::address_cap;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::limits;
 use crate::providers::Providers;
+use crate::rendezvous::wire as rendezvous;
 
 /// Everything a relay speaks. The caps come first, so that the others see nobody refused.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) outgoing: outgoing::Behaviour,
     pub(super) address_cap: address_cap::Behaviour,
     pub(super) connection_limits: connection_limits::Behaviour,
     pub(super) relay: relay::Behaviour,
-    pub(super) rendezvous: rendezvous::server::Behaviour,
+    pub(super) rendezvous: request_response::Behaviour<rendezvous::Codec>,
     pub(super) kad: kad::Behaviour<Providers>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -82,20 +85,22 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Behaviour {
         .with_max_established(Some(config.max_connections))
         .with_max_established_per_peer(Some(limits::MAX_CONNECTIONS_PER_PEER))
         .with_max_pending_incoming(Some(limits::MAX_PENDING_CONNECTIONS))
-        .with_max_pending_outgoing(Some(0));
-    let rendezvous = rendezvous::server::Config::default()
-        .with_min_ttl(limits::MIN_REGISTRATION_SECS)
-        .with_max_ttl(limits::MAX_REGISTRATION_SECS)
-        .with_max_registration_per_peer(limits::MAX_REGISTRATIONS_PER_PEER)
-        .with_max_registration_total(limits::MAX_REGISTRATIONS)
-        .with_max_stored_cookies(limits::MAX_COOKIES);
+        .with_max_pending_outgoing(Some(limits::MAX_FEDERATED_RELAYS as u32));
+    let rendezvous = request_response::Behaviour::new(
+        [(rendezvous::PROTOCOL, ProtocolSupport::Inbound)],
+        request_response::Config::default()
+            .with_request_timeout(limits::HANDSHAKE_TIMEOUT)
+            .with_max_concurrent_streams(limits::MAX_RENDEZVOUS_STREAMS),
+    );
+    let federated = config.federated().into_keys().collect();
     let identify = identify::Config::new(crate::PROTOCOL.to_owned(), keypair.public())
         .with_agent_version(format!("thrum-relay/{}", crate::VERSION));
     Behaviour {
+        outgoing: outgoing::Behaviour::new(federated),
         address_cap: address_cap::Behaviour::new(config.max_connections_per_ip),
         connection_limits: connection_limits::Behaviour::new(connection_limits),
         relay: relay::Behaviour::new(keypair.public().to_peer_id(), relay_config()),
-        rendezvous: rendezvous::server::Behaviour::new(rendezvous),
+        rendezvous,
         kad: kad_server(keypair),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new()),

@@ -159,6 +159,7 @@ async fn relay_facts_hold_what_the_contract_names() {
                 {"urls": stun},
                 {"urls": ["turn:turn.example:3478"], "username": "u", "credential": "c"}
             ],
+            "federated": [],
             "protocol": "thrum/1",
             "version": thrum_relay::VERSION,
             "commit": thrum_relay::COMMIT,

@@ -11,6 +11,7 @@
 
 mod client;
 mod command;
+mod federation;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod http;

@@ -78,6 +78,8 @@ fn what_it_prints_it_reads_back() {
         "/dns4/relay.example/tcp/443/wss,/ip4/192.0.2.1/udp/8082/webrtc-direct",
         "--ice-servers",
         "stun:stun.example:3478",
+        "--federate",
+        "/dns4/other.example/tcp/443/wss/p2p/12D3KooWGgvbu9FxGcVvdVZFkqTKGyP5ZZXzPdQ8wTqQ6Vq3UPjT",
         "--tls-cert",
         "chain.pem",
         "--tls-key",
@@ -234,6 +236,11 @@ fn bad_settings_are_named_with_what_is_wrong() {
         &[],
         &[("THRUM_TLS_KEY", "key.pem")],
         &["tls_key", "tls_cert"],
+    );
+    check(
+        &["--federate", "/ip4/192.0.2.1/tcp/1/ws"],
+        &[],
+        &["federate", "/p2p/"],
     );
     check(&["--log", "a=b=c"], &[], &["log", "a=b=c"]);
     let file = file(directory.path(), "max_connections_per_ip = 0");
