@@ -38,6 +38,7 @@ async function between(unit, run) {
   try {
     const peers = await Promise.all([0, 1].map(() =>
       openPeer(world.browser, world.site.origin, "ours", world.relay.address, { keep: false })));
+    for (const peer of peers) peer.relay = world.relay.address;
     await run(peers, await peers[1].call("address", true), (done) => line(done, peers));
   } finally {
     await world.browser.close();
@@ -61,14 +62,36 @@ export const streams = () =>
     }
   });
 
-/** Connecting, a byte there and back, and parting, again and again. */
+/** Has a page go on with a new peer in the place of the one it had. */
+const anew = (peer) =>
+  peer.page.evaluate(async (relay) => {
+    const { constructor: Peer } = window.peer;
+    window.peer.free();
+    window.peer = Peer.start(relay, false);
+    while (!window.peer.log().includes("reserved")) await new Promise((resolve) => setTimeout(resolve, 5));
+  }, peer.relay);
+
+/**
+ * Connecting, a byte there and back, and parting, again and again. A relay lets a peer open 64
+ * circuits at once, so that the dialler is another now and then, and waits where it is told to.
+ */
 export const cycles = () =>
   between("cycles", async ([dialler, listener], address, line) => {
-    await line(0);
-    for (let done = 1; done <= CYCLES; done += 1) {
+    const cycle = async () => {
       await dialler.call("dial", address);
       await dialler.call("echo", listener.id, 1);
       await dialler.call("part", listener.id);
+    };
+    await line(0);
+    for (let done = 0; done < CYCLES;) {
+      const limited = await cycle().then(() => false, (error) => {
+        if (!error.message.includes("resource limit")) throw error;
+        return true;
+      });
+      if (limited) await new Promise((resolve) => setTimeout(resolve, 2_000));
+      else done += 1;
+      if (limited || done % 50 > 0) continue;
+      await anew(dialler);
       if (done % (CYCLES / LINES) === 0) await line(done);
     }
   });

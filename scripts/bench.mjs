@@ -20,6 +20,7 @@ const { values, positionals } = parseArgs({
     threads: { type: "string", multiple: true, default: ["1", "2"] },
     engine: { type: "string", multiple: true, default: ["thrum", "wllama2", "wllama3"] },
     rounds: { type: "string", default: "3" },
+    minutes: { type: "string", default: "30" },
     built: { type: "boolean", default: false },
   },
 });
@@ -76,6 +77,16 @@ const PARTS = {
     relay: true, long: true,
     run: async () => (await import("../bench/soak.mjs")).cycles(),
   },
+  hidden: {
+    title: "A tab that nobody looks at serves another",
+    site: true, relay: true, long: true,
+    run: async ({ settings }) => (await import("../bench/tabs.mjs")).hidden(settings),
+  },
+  mesh: {
+    title: "32 tabs at one relay",
+    site: true, relay: true, long: true,
+    run: async ({ settings }) => (await import("../bench/tabs.mjs")).mesh(settings),
+  },
   demo: {
     title: "The demonstrator, from nothing to its first token",
     site: true, relay: true,
@@ -84,7 +95,7 @@ const PARTS = {
 };
 
 function help() {
-  console.log("npm run bench -- [part ...] [--shape NAME] [--mix NAME] [--threads N] [--engine NAME] [--rounds N] [--built]\n");
+  console.log("npm run bench -- [part ...] [--shape NAME] [--mix NAME] [--threads N] [--engine NAME] [--rounds N] [--minutes N] [--built]\n");
   for (const [name, { title, long }] of Object.entries(PARTS)) {
     console.log(`  ${name.padEnd(9)} ${title}${long ? " (only when named)" : ""}`);
   }
@@ -120,7 +131,7 @@ await main(async () => {
   const unknown = positionals.find((name) => !(name in PARTS));
   if (unknown) throw new StageError(`there is no part ${unknown}`, "npm run bench -- help");
   const parts = positionals.length ? positionals : Object.keys(PARTS).filter((name) => !PARTS[name].long);
-  const settings = { rounds: count(values.rounds), threads: values.threads.map(count), kinds: values.engine };
+  const settings = { rounds: count(values.rounds), minutes: count(values.minutes), threads: values.threads.map(count), kinds: values.engine };
   const models = await prepared(parts);
   const servers = await startServers();
   console.log(`commit ${output("git", ["rev-parse", "--short", "HEAD"])}, ${output(process.env.THRUM_CHROMIUM, ["--version"])}`);
