@@ -7,6 +7,7 @@ mod federated;
 mod flushed;
 mod lookups;
 mod meeting;
+mod newest;
 mod outgoing;
 mod secured;
 mod swarm;
@@ -19,7 +20,7 @@ use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, ping, relay};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
@@ -35,6 +36,7 @@ use crate::limits;
 use crate::metrics::{FederationMetrics, NetworkMetrics};
 use crate::network::credentials::Desk;
 use crate::network::federated::{Federation, Registrations};
+use crate::network::newest::Newest;
 use crate::network::swarm::{Behaviour, BehaviourEvent};
 
 /// Which addresses the two listeners hold at this moment; none: that listener is down.
@@ -88,6 +90,7 @@ pub(crate) struct Network {
     registrations: Registrations,
     federation: Federation,
     registering: BTreeMap<PeerId, RegistrationWindow>,
+    newest: Newest,
     /// Hands out TURN credentials; `None`: there is no TURN.
     desk: Option<Desk>,
 }
@@ -170,6 +173,7 @@ impl Network {
             registrations,
             federation,
             registering: BTreeMap::new(),
+            newest: Newest::default(),
             desk,
         };
         network.await_addresses().await?;
@@ -263,6 +267,7 @@ impl Network {
             } => {
                 self.metrics
                     .connected(connection_id, endpoint.get_remote_address());
+                self.newest.connected(peer_id, connection_id);
                 tracing::debug!(%peer_id, "connected");
                 if self.federation.redial.knows(&peer_id) {
                     let control = self.swarm.behaviour().stream.new_control();
@@ -278,6 +283,7 @@ impl Network {
                 ..
             } => {
                 self.metrics.disconnected(connection_id);
+                self.newest.disconnected(peer_id, connection_id);
                 if num_established == 0 {
                     self.metrics.gone(peer_id);
                     self.registering.remove(&peer_id);
@@ -340,6 +346,15 @@ impl Network {
             BehaviourEvent::Relay(event) => {
                 tracing::debug!(?event, "relay");
                 self.metrics.on_relay(&event);
+                if let relay::Event::ReservationReqAccepted {
+                    src_peer_id,
+                    renewed: false,
+                } = event
+                {
+                    for connection in self.newest.replaced(&src_peer_id) {
+                        self.swarm.close_connection(connection);
+                    }
+                }
             }
             BehaviourEvent::Rendezvous(event) => self.on_rendezvous(event),
             BehaviourEvent::Ping(ping::Event {

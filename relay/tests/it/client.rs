@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use libp2p::core::transport::Transport as _;
 use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad, noise, ping, relay,
@@ -32,14 +33,23 @@ impl Client {
         Self::trusting(&[])
     }
 
+    /// One of somebody who may have others.
+    pub(crate) fn of(keypair: Keypair) -> Self {
+        Self::with(keypair, &[])
+    }
+
     /// One that also believes servers with these certificates.
     pub(crate) fn trusting(certificates: &[Vec<u8>]) -> Self {
+        Self::with(Keypair::generate_ed25519(), certificates)
+    }
+
+    fn with(keypair: Keypair, certificates: &[Vec<u8>]) -> Self {
         let mut tls = websocket::tls::Config::builder();
         for certificate in certificates {
             let certificate = websocket::tls::Certificate::new(certificate.clone());
             tls.add_trust(&certificate).unwrap();
         }
-        let swarm = SwarmBuilder::with_new_identity()
+        let swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
             .with_other_transport(|keypair| {
                 let tcp = tcp::tokio::Transport::new(tcp::Config::default());

@@ -1,6 +1,7 @@
 //! Peers that come to the relay: dialling, circuits, meeting, and the caps.
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, StreamProtocol, identify, rendezvous};
@@ -151,6 +152,26 @@ async fn a_peer_without_a_reservation_is_not_reachable() {
     relay
         .await_metric("thrum_relay_circuit_requests_total{outcome=\"Denied\"} 1")
         .await;
+}
+
+#[tokio::test]
+async fn who_comes_back_from_another_address_is_not_sought_at_the_old_one() {
+    let (_site, config) = rig::site();
+    let relay = rig::start(config).await;
+    let keypair = Keypair::generate_ed25519();
+    let mut before = Client::of(keypair.clone());
+    before.reserve(relay.ws()).await;
+    // Nobody runs it any more, as if its packets went nowhere; its connection stands.
+    let mut after = Client::of(keypair);
+    let reachable_at = after.reserve(relay.ws()).await;
+    let peer = after.peer_id();
+    let _after = after.go_on();
+    relay
+        .await_metric("thrum_relay_connections{transport=\"WebSocket\"} 1")
+        .await;
+    relay.await_metric("thrum_relay_reservations 1").await;
+    Client::new().meet(peer, reachable_at).await;
+    drop(before);
 }
 
 #[tokio::test]
