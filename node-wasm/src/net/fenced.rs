@@ -3,6 +3,9 @@
 //! Gossip goes from tab to tab only: what a relay carries is scarce. The Kademlia table is the
 //! relays' alone. Neither may dial: a tab does not knock at hosts of a stranger's choice.
 
+#[cfg(test)]
+mod tests;
+
 use either::Either;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;

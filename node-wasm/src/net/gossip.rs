@@ -7,12 +7,12 @@
 
 use super::fenced::Fenced;
 use super::{Net, node_id};
+use libp2p::PeerId;
 use libp2p::gossipsub::{
     Behaviour, ConfigBuilder, Event, IdentTopic, MaxCountSubscriptionFilter, Message,
     MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
     PublishError, TopicHash, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
-use libp2p::{Multiaddr, PeerId};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -59,6 +59,10 @@ pub(super) struct Unjudged {
 
 /// Gossip that sees direct connections only and follows every topic of the machine's.
 pub(super) fn behaviour() -> Fenced<Gossipsub> {
+    Fenced::new(gossipsub(), is_webrtc)
+}
+
+pub(super) fn gossipsub() -> Gossipsub {
     let (mesh, low, high) = MESH;
     let config = ConfigBuilder::default()
         .validate_messages()
@@ -93,7 +97,7 @@ pub(super) fn behaviour() -> Fenced<Gossipsub> {
     gossip
         .subscribe(&topic(Topic::Announce))
         .expect("the filter lets the topic through");
-    Fenced::new(gossip, |address: &Multiaddr| is_webrtc(address))
+    gossip
 }
 
 fn topic(topic: Topic) -> IdentTopic {

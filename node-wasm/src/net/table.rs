@@ -70,7 +70,7 @@ fn is_of_relay(address: &Multiaddr) -> bool {
     !circuit && !is_webrtc(address)
 }
 
-fn key(model: ModelId) -> RecordKey {
+pub(super) fn key(model: ModelId) -> RecordKey {
     let digest = Sha256::digest(model_namespace(model).as_bytes());
     RecordKey::new(&digest.as_slice())
 }
