@@ -174,6 +174,8 @@ pub enum Input {
         /// what it found
         link: LinkView,
     },
+    /// the answer to [`Output::Gather`]
+    Gathered(Gathering),
     /// the browser went on- or offline
     Online(bool),
     /// the page thaws or returns from the back-forward cache: connections may be dead
@@ -276,6 +278,39 @@ pub enum Input {
     Wake,
 }
 
+/// What a browser found out about its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gathering {
+    /// no relay names a STUN server
+    NoServer,
+    /// the person has every connection go through TURN
+    RelayOnly,
+    /// the browser does not look, for people
+    Failed(String),
+    /// what it found with the first server alone, and with all
+    Found {
+        /// count; servers in all
+        servers: usize,
+        /// with one
+        one: Addresses,
+        /// with all
+        all: Addresses,
+    },
+}
+
+/// What was found with some servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// of the machine: `address:port`
+    pub own: Vec<String>,
+    /// as servers see it: `address:port`
+    pub mapped: Vec<String>,
+    /// what the browser says of servers that did not answer
+    pub errors: Vec<String>,
+    /// whether it was done in time
+    pub complete: bool,
+}
+
 /// What the machine keeps across reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StoreKey {
@@ -297,6 +332,8 @@ pub enum Output {
     Register(RelayIndex),
     /// ask who is registered
     Discover(RelayIndex),
+    /// have the browser look for its addresses; [`Input::Gathered`] follows
+    Gather,
     /// let it be written down that we answer with a model. Again and again, since it is forgotten
     Offer {
         /// where

@@ -37,6 +37,7 @@ mod misbehaviour;
 mod offers;
 mod peer;
 mod provider;
+mod reachability;
 mod roster;
 mod route;
 mod session;
@@ -60,6 +61,7 @@ use crate::lookup::Lookup;
 use crate::misbehaviour::Misbehaviour;
 use crate::offers::Offers;
 use crate::provider::{Contribution, JobEnd, Provider};
+use crate::reachability::Diagnosis;
 use crate::roster::Roster;
 use crate::uplink::{Reach, Uplink};
 use thrum_protocol::SigningKey;
@@ -93,6 +95,7 @@ pub struct Config {
 pub struct Hive {
     env: Env,
     uplink: Uplink,
+    diagnosis: Diagnosis,
     roster: Roster,
     beacon: Beacon,
     ear: Ear<Advert>,
@@ -128,6 +131,7 @@ impl Hive {
         let mut hive = Self {
             env,
             uplink: Uplink::new(now, config.relays),
+            diagnosis: Diagnosis::default(),
             roster,
             beacon: Beacon::new(now, advert),
             ear: Ear::new(),
@@ -184,6 +188,7 @@ impl Hive {
             Input::RelayConnected(relay) => self.uplink.connected(env, relay),
             Input::RelayReserved(relay) => {
                 self.uplink.reserved(env, relay);
+                self.diagnosis.relay_reserved(env.now);
                 self.roster.relay_returned(env);
             }
             Input::RelayLost { relay, reason } => self.uplink.lost(env, relay, reason),
@@ -220,11 +225,14 @@ impl Hive {
             Input::DialFailed { peer, reason } => self.roster.dial_failed(env, peer, reason),
             Input::LinkMeasured { peer, link } => self.roster.measured(env, peer, link),
             Input::RoundTrip { peer, rtt } => self.roster.round_trip(env, peer, rtt),
+            Input::Gathered(gathering) => self.diagnosis.gathered(env, &gathering),
             Input::Online(online) => {
                 self.uplink.set_online(env, online);
+                self.diagnosis.network_changed(env.now);
                 self.roster.network_changed(env);
             }
             Input::Resumed => {
+                self.diagnosis.network_changed(env.now);
                 self.roster.network_changed(env);
                 self.uplink.resumed(env);
                 self.beacon.resumed(env.now);
@@ -464,6 +472,7 @@ impl Hive {
         self.asker
             .tick(env, &mut self.roster, &mut self.engine, expecting);
         self.uplink.tick(env, self.roster.connected_count());
+        self.diagnosis.tick(env, self.uplink.online());
         let relays = self.uplink.reserved_relays();
         let book = &self.gossip.book;
         self.lookup
@@ -513,6 +522,7 @@ impl Hive {
     fn next_wake(&self) -> Option<Millis> {
         [
             self.uplink.next_wake(),
+            self.diagnosis.next_wake(self.uplink.online()),
             self.roster.next_wake(self.uplink.online()),
             self.beacon.next_wake(),
             self.ear.next_wake(),

@@ -204,3 +204,9 @@ pub const LOOKUP_PERIOD: Millis = Millis(8_000);
 pub const LOOKUP_TIMEOUT: Millis = Millis(4_000);
 /// count; peers dialled at once for one ask, above [`TARGET_PEERS`].
 pub const MAX_SOUGHT_DIALS: usize = 2;
+
+/// ms; how long after a change of the network its kind is looked at: addresses come one by one.
+pub const DIAGNOSE_DELAY: Millis = Millis(2_000);
+
+/// ms; how often it is looked at otherwise. Phones change networks without a word.
+pub const DIAGNOSE_PERIOD: Millis = Millis(30 * 60 * 1_000);

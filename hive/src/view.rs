@@ -48,6 +48,7 @@ fn status(hive: &Hive, now: Millis) -> Status {
         backend: loaded.map(|loaded| loaded.backend),
         threads: threads.map(|threads| threads.used),
         threads_reason: threads.and_then(|threads| threads.reason.clone()),
+        reachability: hive.diagnosis.found().clone(),
         version: hive.version.clone(),
         commit: hive.commit.clone(),
     }

@@ -107,6 +107,17 @@ export interface Contribution {
   completed: boolean;
 }
 
+export interface Reachability {
+  /**
+   * `"open"`: no router changes addresses. `"cone"`: one outer port for all peers. `"symmetric"`:
+   * another for each, so that others like it are reached by TURN only. `"nat"`: not known which.
+   * `"udpBlocked"`: no STUN server answered. `"relayOnly"`: `iceTransportPolicy` says so.
+   */
+  kind: "open" | "cone" | "symmetric" | "nat" | "udpBlocked" | "relayOnly" | "unknown";
+  /** What the browser said of servers that did not answer. */
+  error: string | null;
+}
+
 export interface Status {
   state: "off" | "connecting" | "ready" | "working" | "paused" | "error";
   /** In one sentence: what it waits for, or why it stands still. */
@@ -118,6 +129,8 @@ export interface Status {
   threads: number | null;
   /** Why they are fewer than were to be, in a few words. */
   threadsReason: string | null;
+  /** What lies between this browser and the others. */
+  reachability: Reachability;
   version: string;
   commit: string;
 }

@@ -330,7 +330,8 @@ export class ThrumNode extends EventTarget {
 }
 
 const nothing = () => ({ state: "connecting", reason: "waiting for the tab that runs the node",
-  model: null, backend: null, threads: null, threadsReason: null, version: "", commit: "" });
+  model: null, backend: null, threads: null, threadsReason: null,
+  reachability: { kind: "unknown", error: null }, version: "", commit: "" });
 
 const withoutTag = ({ event: _, ...rest }) => rest;
 

@@ -249,6 +249,7 @@ impl Driver {
             Output::HangUpRelay(relay) => self.net.hang_up_relay(relay),
             Output::Register(relay) => self.net.register(relay),
             Output::Discover(relay) => self.net.discover(relay),
+            Output::Gather => self.net.gather(),
             Output::Offer { place, model } => self.net.offer(place, model),
             Output::Withdraw { place, model } => self.net.withdraw(place, model),
             Output::LookUp { place, model } => self.net.look_up(place, model),

@@ -47,6 +47,8 @@ pub struct Status {
     pub threads: Option<u32>,
     /// why they are fewer than were to be, in a few words
     pub threads_reason: Option<String>,
+    /// what lies between this browser and the others
+    pub reachability: Reachability,
     /// version of the software
     pub version: String,
     /// commit it was built from
@@ -79,6 +81,37 @@ pub enum State {
     Ready,
     /// computing for somebody
     Working,
+}
+
+/// What lies between a browser and the others, as far as relays see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reachability {
+    /// in one word
+    pub kind: NetworkKind,
+    /// what the browser said of servers that did not answer
+    pub error: Option<String>,
+}
+
+/// Kinds of networks by what they do to UDP (RFC 4787 §4.1, as far as one host with two ports shows it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NetworkKind {
+    /// one outer port for all: most others can be reached directly
+    Cone,
+    /// outer ports are not known to stay the same: only one server could be asked
+    Nat,
+    /// no router changes addresses
+    Open,
+    /// the person has every connection go through TURN
+    RelayOnly,
+    /// another outer port for each server: others like it are reached by TURN only
+    Symmetric,
+    /// no server was reached by UDP
+    UdpBlocked,
+    /// not looked at yet
+    #[default]
+    Unknown,
 }
 
 /// A relay.

@@ -9,6 +9,7 @@ pub mod address;
 pub mod behaviour;
 #[cfg(target_arch = "wasm32")]
 pub mod browser;
+pub mod candidate;
 pub mod direct;
 pub mod error;
 pub mod frame;

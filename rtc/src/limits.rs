@@ -42,6 +42,14 @@ pub const MAX_OPENING: usize = 64 * 1024;
 /// count; how often a stream begins anew.
 pub const MAX_STARTS: u8 = 3;
 
+/// count; messages that may come in the two turns in which a browser makes up its mind about a
+/// channel. js-libp2p sends 2 MiB ahead, in 128.
+pub const MAX_EARLY: usize = 1_024;
+
+/// ms; how long a channel that a peer has opened may be none in this browser's eyes. What is missing
+/// is on its way from another thread.
+pub const MUTE_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// bytes; what a channel may hold before it gets no more: browsers close one that holds 16 MiB.
 pub const MAX_BUFFERED: usize = 1024 * 1024;
 
@@ -78,6 +86,10 @@ pub const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// s; how long ICE, DTLS and SCTP may take together once both descriptions are there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// s; how long a browser may look for its addresses: it gives a STUN server that is silent up after
+/// some 10 s.
+pub const GATHER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// s; how long the end of signalling is waited for when the connection stands.
 pub const PART_TIMEOUT: Duration = Duration::from_secs(10);

@@ -383,16 +383,22 @@ fn mute_the_next(count: u32) {
                 window.madeHere.add(channel);
                 return channel;
             };
+            const state = Object.getOwnPropertyDescriptor(RTCDataChannel.prototype, 'readyState');
+            const seen = new WeakSet();
+            const muted = new WeakSet();
+            Object.defineProperty(RTCDataChannel.prototype, 'readyState', {
+                get() {
+                    if (!window.madeHere.has(this) && !seen.has(this) && window.mute > 0) {
+                        window.mute -= 1;
+                        muted.add(this);
+                    }
+                    seen.add(this);
+                    return muted.has(this) ? 'connecting' : state.get.call(this);
+                },
+            });
             const { send } = RTCDataChannel.prototype;
-            const spoken = new WeakSet();
             RTCDataChannel.prototype.send = function (message) {
-                const fresh = !window.madeHere.has(this) && !spoken.has(this);
-                if (fresh && window.mute > 0) {
-                    window.mute -= 1;
-                    Object.defineProperty(this, 'readyState', { value: 'connecting' });
-                    throw new DOMException('not open', 'InvalidStateError');
-                }
-                spoken.add(this);
+                if (muted.has(this)) throw new DOMException('not open', 'InvalidStateError');
                 return send.call(this, message);
             };
         }

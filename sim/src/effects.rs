@@ -31,6 +31,8 @@ impl World {
             Output::LookUp { place, model } => self.look_up(index, place, model, soon),
             // Links carry streams only: what is announced stays unheard.
             Output::Publish { .. } | Output::GossipVerdict { .. } => {}
+            // Nobody asks relays for addresses here: what a NAT lets through is the network's to say.
+            Output::Gather => {}
             Output::Discover(relay) => self.discover(index, relay, soon),
             Output::Dial {
                 peer,

@@ -58,6 +58,27 @@ test("two tabs find a direct way, and it outlives every relay", async () => {
   }
 });
 
+test("a tab knows its network as its relay sees it", async () => {
+  const relay = await startRelay();
+  const kindOf = async (options, kind) => {
+    const { page, context } = await openNode(browser, relay, options);
+    const found = await until(`the network is ${kind}`, () =>
+      page.evaluate((wanted) => {
+        const { reachability } = window.node.status();
+        return reachability.kind === wanted && reachability;
+      }, kind));
+    await context.close();
+    return found;
+  };
+  try {
+    // On the loopback nobody changes ports, and browsers hide the address that would show it.
+    assert.equal((await kindOf({}, "cone")).error, null);
+    assert.equal((await kindOf({ iceTransportPolicy: "relay" }, "relayOnly")).error, null);
+  } finally {
+    await relay.remove();
+  }
+});
+
 test("of two relays one dies: newcomers are found through the other", async () => {
   const relays = [await startRelay(), await startRelay()];
   const both = { relays: relays.map(({ origin }) => origin) };

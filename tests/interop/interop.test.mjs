@@ -15,8 +15,8 @@ const STREAMS = 5_000;
 const TOGETHER = 500;
 
 /**
- * Of those, what js-libp2p may lose: Chromium hands over a channel on which it never sends about once
- * in 10,000 (see rtc/src/stream). Two peers of rtc/ do not notice.
+ * Of those, what js-libp2p may lose: Chromium hands over a channel on which it never sends now and
+ * then (see rtc/src/stream). Two peers of rtc/ do not notice.
  */
 const MUTE = 4;
 

@@ -3,7 +3,7 @@
 use crate::format;
 use thrum_protocol::truncation::Discarded;
 use thrum_protocol::view::{
-    AskErrorCode, DonationMode, LinkView, LogLevel, Path, RelayState, State, Through,
+    AskErrorCode, DonationMode, LinkView, LogLevel, NetworkKind, Path, RelayState, State, Through,
 };
 
 /// The product in one sentence: headline of the page, with and without wasm.
@@ -124,6 +124,48 @@ pub fn relay_token(state: RelayState) -> &'static str {
         RelayState::Connecting => "connecting",
         RelayState::Reserved => "reserved",
         RelayState::Waiting => "waiting",
+    }
+}
+
+/// What lies between this browser and the others, and what that means.
+#[must_use]
+pub fn network(kind: NetworkKind) -> &'static str {
+    match kind {
+        NetworkKind::Cone => {
+            "Your network: a router that keeps one port for everybody. Most tabs are reached directly."
+        }
+        NetworkKind::Nat => {
+            "Your network: a router. Only one server could be asked, so how it picks ports is not known."
+        }
+        NetworkKind::Open => {
+            "Your network: no router in between. Nearly every tab is reached directly."
+        }
+        NetworkKind::RelayOnly => {
+            "Your network: not looked at, because every connection is to go through TURN."
+        }
+        NetworkKind::Symmetric => {
+            "Your network: a router that picks another port for each peer. Tabs behind a strict router \
+             are reached by TURN, or through a relay."
+        }
+        NetworkKind::UdpBlocked => {
+            "Your network: no UDP gets through to a STUN server. Tabs elsewhere are reached through a \
+             relay, more slowly."
+        }
+        NetworkKind::Unknown => "Your network: not known yet.",
+    }
+}
+
+/// A kind of network as a token for styles and tests: the JSON form.
+#[must_use]
+pub fn network_token(kind: NetworkKind) -> &'static str {
+    match kind {
+        NetworkKind::Cone => "cone",
+        NetworkKind::Nat => "nat",
+        NetworkKind::Open => "open",
+        NetworkKind::RelayOnly => "relayOnly",
+        NetworkKind::Symmetric => "symmetric",
+        NetworkKind::UdpBlocked => "udpBlocked",
+        NetworkKind::Unknown => "unknown",
     }
 }
 

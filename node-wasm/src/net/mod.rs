@@ -4,6 +4,7 @@
 //! through relays that this node is connected to, never at addresses that a peer made up: a tab
 //! must not knock at hosts of a stranger's choice.
 
+mod addresses;
 mod behaviour;
 mod discovery;
 mod events;

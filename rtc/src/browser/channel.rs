@@ -6,13 +6,15 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_timer::Delay;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
 
 use super::clock::now;
 use super::peer_connection::Shared;
-use crate::limits::{LOW_BUFFERED, MAX_STARTS};
+use super::turn::next_turn;
+use crate::limits::{LOW_BUFFERED, MAX_EARLY, MAX_STARTS, MAX_UNREAD, MUTE_TIMEOUT};
 use crate::stream::{Peer, Ready, Stream};
 
 /// A channel of a connection, shared by the browser's callbacks and whoever holds the stream.
@@ -30,6 +32,18 @@ pub(super) struct Channel {
     callbacks: RefCell<Option<Callbacks>>,
     /// channels that were of no use, whose callbacks may be running
     useless: RefCell<Vec<(RtcDataChannel, Callbacks)>>,
+    /// what came before it was clear that the channel works; none when it is
+    early: RefCell<Option<Early>>,
+}
+
+/// The beginning of a channel that the peer has opened.
+#[derive(Default)]
+struct Early {
+    messages: Vec<JsValue>,
+    /// bytes; in them
+    bytes: usize,
+    /// an event that says that it is open can still come
+    waits_for_open: bool,
 }
 
 /// What a channel is for.
@@ -62,10 +76,11 @@ impl Channel {
         if let Some(connection) = connection.upgrade() {
             stream.set_peer(connection.peer());
         }
-        if inner.ready_state() == RtcDataChannelState::Open {
+        let is_accepted = purpose == Purpose::Accepted;
+        if !is_accepted && inner.ready_state() == RtcDataChannelState::Open {
             stream.handle_open();
         }
-        Rc::new_cyclic(|channel: &Weak<Self>| {
+        let channel = Rc::new_cyclic(|channel: &Weak<Self>| {
             let callbacks = Callbacks::new(channel, &inner);
             Self {
                 key,
@@ -78,8 +93,54 @@ impl Channel {
                 connection,
                 callbacks: RefCell::new(Some(callbacks)),
                 useless: RefCell::default(),
+                early: RefCell::new(is_accepted.then(Early::default)),
             }
-        })
+        });
+        if is_accepted {
+            let weak = Rc::downgrade(&channel);
+            next_turn(move || {
+                next_turn(move || {
+                    if let Some(channel) = weak.upgrade() {
+                        channel.settle();
+                    }
+                });
+            });
+        }
+        channel
+    }
+
+    /// Finds out whether a channel that the peer has opened works. Chromium says that one is open
+    /// before it looks: one turn later it looks, one more, and it may take that back, for a moment
+    /// or for ever.
+    fn settle(self: &Rc<Self>) {
+        if self.inner().ready_state() != RtcDataChannelState::Connecting {
+            return self.settled();
+        }
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            early.waits_for_open = true;
+        }
+        let weak = Rc::downgrade(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            Delay::new(MUTE_TIMEOUT).await;
+            let channel = weak.upgrade().filter(|it| it.early.borrow().is_some());
+            if let Some(channel) = channel {
+                channel.stream.borrow_mut().handle_mute();
+                channel.inner().close();
+                channel.closed();
+            }
+        });
+    }
+
+    /// The channel works: what has come is taken.
+    fn settled(self: &Rc<Self>) {
+        let Some(early) = self.early.take() else {
+            return;
+        };
+        self.stream.borrow_mut().handle_open();
+        for message in early.messages {
+            self.take(&message);
+        }
+        self.advance(true);
     }
 
     fn inner(&self) -> RtcDataChannel {
@@ -87,12 +148,19 @@ impl Channel {
     }
 
     fn on_message(self: &Rc<Self>, event: &MessageEvent) {
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            return early.keep(event.data());
+        }
+        self.take(&event.data());
+    }
+
+    fn take(self: &Rc<Self>, message: &JsValue) {
         let (answers_fin, knows_windows) = {
             let mut stream = self.stream.borrow_mut();
-            match event.data().dyn_into::<ArrayBuffer>() {
-                Ok(bytes) => stream.handle_message(&Uint8Array::new(&bytes).to_vec()),
+            match message.dyn_ref::<ArrayBuffer>() {
+                Some(bytes) => stream.handle_message(&Uint8Array::new(bytes).to_vec()),
                 // Nothing of libp2p is text.
-                Err(_) => stream.reset(),
+                None => stream.reset(),
             }
             (stream.heard_fin_ack(), stream.peer_knows_windows())
         };
@@ -114,8 +182,17 @@ impl Channel {
             return;
         }
         match &*event.type_() {
-            "open" => self.stream.borrow_mut().handle_open(),
+            "open" => {
+                // Of a channel that the peer has opened the first says nothing.
+                let waits = self.early.borrow().as_ref().map(|it| it.waits_for_open);
+                match waits {
+                    None => self.stream.borrow_mut().handle_open(),
+                    Some(true) => self.settled(),
+                    Some(false) => return,
+                }
+            }
             "close" | "error" => {
+                self.settled();
                 if !self.start_over() {
                     self.inner().close();
                     self.closed();
@@ -312,6 +389,19 @@ impl Channel {
         for (useless, callbacks) in self.useless.take() {
             silence(&useless);
             drop(callbacks);
+        }
+    }
+}
+
+impl Early {
+    /// Keeps a message; one that is too much is replaced by one that is none, which resets.
+    fn keep(&mut self, message: JsValue) {
+        let bytes = message.dyn_ref::<ArrayBuffer>();
+        self.bytes += bytes.map_or(0, |bytes| bytes.byte_length() as usize);
+        let kept = self.bytes <= MAX_UNREAD && self.messages.len() < MAX_EARLY;
+        match (kept, self.messages.last_mut()) {
+            (false, Some(last)) => *last = JsValue::NULL,
+            (true, _) | (false, None) => self.messages.push(message),
         }
     }
 }

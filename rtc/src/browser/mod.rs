@@ -5,11 +5,13 @@ mod channel;
 mod clock;
 mod connection;
 mod direct;
+mod gather;
 mod handshake;
 mod peer_connection;
 mod stats;
 mod substream;
 mod transport;
+mod turn;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use send_wrapper::SendWrapper;
 
 pub use connection::Connection;
 pub use direct::DirectTransport;
+pub use gather::{Gathered, gather};
 pub use stats::{CandidateKind, LinkStats};
 pub use substream::Substream;
 pub use transport::Transport;

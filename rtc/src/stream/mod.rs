@@ -10,7 +10,7 @@
 //! time is not waited for.
 //!
 //! A browser can hand over a channel of a peer that then never sends (Chromium 156 does so about once
-//! in 10,000, where the channel's state changes while the page is told of it). Who was given it closes
+//! in 40,000, where the channel's state changes while the page is told of it). Who was given it closes
 //! it unread ([`Stream::handle_mute`]); who opened it, and heard nothing on it, says all of it again
 //! on another ([`Stream::start_over`]).
 //!

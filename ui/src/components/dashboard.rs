@@ -434,6 +434,8 @@ fn running(wishes: &Wishes) -> Html {
     let peers = snapshot.map(|it| it.peers.clone()).unwrap_or_default();
     let announced = snapshot.map(|it| it.announced.clone()).unwrap_or_default();
     let relays = snapshot.map(|it| it.relays.clone()).unwrap_or_default();
+    let reachability = snapshot.map(|it| it.status.reachability.clone());
+    let reachability = reachability.unwrap_or_default();
     frame(
         wishes,
         "page running",
@@ -455,7 +457,7 @@ fn running(wishes: &Wishes) -> Html {
                 <div class="content">
                     { chat(wishes) }
                     <PeerTable {peers} {announced} />
-                    <RelayList {relays} />
+                    <RelayList {relays} {reachability} />
                     <LogView log={Rc::clone(&app.log)} />
                 </div>
             </>

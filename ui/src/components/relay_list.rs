@@ -1,12 +1,13 @@
-//! The relays: where, how far, and when the next try is.
+//! The relays: where, how far, and when the next try is; and what they see of this network.
 
-use thrum_protocol::view::RelayView;
+use thrum_protocol::view::{Reachability, RelayView};
 use thrum_ui::{format, words};
 use yew::prelude::*;
 
 #[derive(PartialEq, Properties)]
 pub(crate) struct RelayListProps {
     pub(crate) relays: Vec<RelayView>,
+    pub(crate) reachability: Reachability,
 }
 
 #[component]
@@ -22,7 +23,20 @@ pub(crate) fn RelayList(props: &RelayListProps) -> Html {
             } else {
                 <ul class="relays">{ for props.relays.iter().map(row) }</ul>
             }
+            { network(&props.reachability) }
         </section>
+    }
+}
+
+fn network(reachability: &Reachability) -> Html {
+    let token = words::network_token(reachability.kind);
+    html! {
+        <p class="small network" data-testid="reachability" data-kind={token}>
+            { words::network(reachability.kind) }
+            if let Some(error) = &reachability.error {
+                <span class="relay-error">{ error }</span>
+            }
+        </p>
     }
 }
 

@@ -4,7 +4,9 @@ use super::*;
 use crate::conversation::Phase;
 use crate::log::MAX_LINES;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{DonationMode, DonationView, LogLevel, ModelView, Status, StorageView};
+use thrum_protocol::view::{
+    DonationMode, DonationView, LogLevel, ModelView, Reachability, Status, StorageView,
+};
 
 fn snapshot(state: State, model: Option<u8>) -> Rc<Snapshot> {
     let model = model.map(|byte| ModelView {
@@ -23,6 +25,7 @@ fn snapshot(state: State, model: Option<u8>) -> Rc<Snapshot> {
             backend: None,
             threads: None,
             threads_reason: None,
+            reachability: Reachability::default(),
             version: "0".to_owned(),
             commit: "0".to_owned(),
         },
