@@ -1,5 +1,8 @@
 //! One data channel and the stream on it.
 
+mod callbacks;
+mod early;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
@@ -9,13 +12,15 @@ use std::time::Duration;
 use futures_timer::Delay;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
+use web_sys::{Event, MessageEvent, RtcDataChannel, RtcDataChannelState};
 
 use super::clock::now;
-use super::peer_connection::Shared;
+use super::shared::Shared;
 use super::turn::next_turn;
-use crate::limits::{LOW_BUFFERED, MAX_EARLY, MAX_STARTS, MAX_UNREAD, MUTE_TIMEOUT};
+use crate::limits::{MAX_STARTS, MUTE_TIMEOUT};
 use crate::stream::{Peer, Ready, Stream};
+use callbacks::{Callbacks, silence};
+use early::Early;
 
 /// A channel of a connection, shared by the browser's callbacks and whoever holds the stream.
 pub(super) struct Channel {
@@ -36,16 +41,6 @@ pub(super) struct Channel {
     early: RefCell<Option<Early>>,
 }
 
-/// The beginning of a channel that the peer has opened.
-#[derive(Default)]
-struct Early {
-    messages: Vec<JsValue>,
-    /// bytes; in them
-    bytes: usize,
-    /// an event that says that it is open can still come
-    waits_for_open: bool,
-}
-
 /// What a channel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -55,12 +50,6 @@ pub(super) enum Purpose {
     Opened,
     /// The proof of identity: its number is agreed, and stays with it to the end.
     Proof,
-}
-
-/// Held for as long as the browser may call them.
-struct Callbacks {
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_event: Closure<dyn FnMut(Event)>,
 }
 
 impl Channel {
@@ -389,57 +378,6 @@ impl Channel {
         for (useless, callbacks) in self.useless.take() {
             silence(&useless);
             drop(callbacks);
-        }
-    }
-}
-
-impl Early {
-    /// Keeps a message; one that is too much is replaced by one that is none, which resets.
-    fn keep(&mut self, message: JsValue) {
-        let bytes = message.dyn_ref::<ArrayBuffer>();
-        self.bytes += bytes.map_or(0, |bytes| bytes.byte_length() as usize);
-        let kept = self.bytes <= MAX_UNREAD && self.messages.len() < MAX_EARLY;
-        match (kept, self.messages.last_mut()) {
-            (false, Some(last)) => *last = JsValue::NULL,
-            (true, _) | (false, None) => self.messages.push(message),
-        }
-    }
-}
-
-/// Has the browser call nobody for a channel.
-fn silence(inner: &RtcDataChannel) {
-    inner.set_onmessage(None);
-    inner.set_onopen(None);
-    inner.set_onclose(None);
-    inner.set_onerror(None);
-    inner.set_onbufferedamountlow(None);
-}
-
-impl Callbacks {
-    fn new(channel: &Weak<Channel>, inner: &RtcDataChannel) -> Self {
-        inner.set_binary_type(RtcDataChannelType::Arraybuffer);
-        inner.set_buffered_amount_low_threshold(LOW_BUFFERED as u32);
-        let weak = Weak::clone(channel);
-        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event| {
-            if let Some(channel) = weak.upgrade() {
-                channel.on_message(&event);
-            }
-        });
-        let weak = Weak::clone(channel);
-        let on_event = Closure::<dyn FnMut(Event)>::new(move |event| {
-            if let Some(channel) = weak.upgrade() {
-                channel.on_event(&event);
-            }
-        });
-        inner.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        let other = Some(on_event.as_ref().unchecked_ref());
-        inner.set_onopen(other);
-        inner.set_onclose(other);
-        inner.set_onerror(other);
-        inner.set_onbufferedamountlow(other);
-        Self {
-            _on_message: on_message,
-            _on_event: on_event,
         }
     }
 }

@@ -14,7 +14,8 @@ use send_wrapper::SendWrapper;
 
 use super::channel::Channel;
 use super::clock::now;
-use super::peer_connection::{PeerConnection, Shared, State};
+use super::peer_connection::PeerConnection;
+use super::shared::{Shared, State};
 use super::substream::Substream;
 use crate::error::{ConnectError, Stage};
 use crate::limits::{DRAIN_PERIOD, DRAIN_TIMEOUT, PROBE_TIMEOUT};

@@ -15,7 +15,8 @@ use web_sys::RtcSdpType;
 
 use super::connection::Connection;
 use super::handshake::not_made;
-use super::peer_connection::{Found, PeerConnection, State};
+use super::peer_connection::PeerConnection;
+use super::shared::{Found, State};
 use super::substream::Substream;
 use super::{Config, Made};
 use crate::direct::{Fingerprint, Server, UFRAG_RANDOM, prologue, sdp, ufrag};
@@ -131,7 +132,7 @@ async fn end(connection: &PeerConnection) -> String {
     let ended = async {
         let mut state = State::Connecting;
         loop {
-            let found = poll_fn(|context| connection.poll_found(context, state)).await;
+            let found = poll_fn(|context| connection.shared().poll_found(context, state)).await;
             if let Found::State(found) = found {
                 state = found;
             }

@@ -11,7 +11,8 @@ use libp2p::swarm::Stream;
 use web_sys::RtcSdpType;
 
 use super::clock::now;
-use super::peer_connection::{Found, PeerConnection, State};
+use super::peer_connection::PeerConnection;
+use super::shared::{Found, State};
 use crate::error::{ConnectError, Stage};
 use crate::limits::MAX_SIGNAL_MESSAGE;
 use crate::signal::{Action, Event, Handshake, Message, Role, Wire};
@@ -140,7 +141,7 @@ impl Parting {
         let timer = Delay::new(deadline.saturating_sub(now()));
         let known = *state;
         let found = poll_fn(|context| match connection {
-            Some(connection) => connection.poll_found(context, known),
+            Some(connection) => connection.shared().poll_found(context, known),
             None => Poll::Pending,
         });
         let heard_all = self.heard_all;

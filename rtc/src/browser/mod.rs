@@ -8,6 +8,7 @@ mod direct;
 mod gather;
 mod handshake;
 mod peer_connection;
+mod shared;
 mod stats;
 mod substream;
 mod transport;
@@ -31,7 +32,7 @@ pub use transport::Transport;
 
 use crate::behaviour::{Behaviour, link};
 use crate::error::ConnectError;
-use peer_connection::Shared;
+use shared::Shared;
 
 /// A connection that is being made.
 type Made = Pin<Box<dyn Future<Output = Result<(PeerId, Connection), ConnectError>> + Send>>;
