@@ -1,10 +1,12 @@
-//! The input is a text: as an address, as a browser's description, and as the certificate in one.
+//! The input is a text: as an address, as a candidate, as a browser's description, and as the
+//! certificate in one.
 //!
 //! Whatever it is, nothing panics; a server that is found can be described, and its certificate is
 //! read back from the description.
 
 use libp2p::Multiaddr;
 use thrum_rtc::address::{Target, bare, is_relayed, is_webrtc};
+use thrum_rtc::candidate::Candidate;
 use thrum_rtc::direct::{Server, sdp};
 
 /// Reads `data`; true when something was found in it.
@@ -16,10 +18,11 @@ pub fn run(data: &[u8]) -> bool {
     if let Ok(offer) = sdp::renamed(&text, "name") {
         assert!(sdp::renamed(&offer, "other").is_ok());
     }
+    let candidate = Candidate::parse(&text).is_some();
     let addresses = [text.parse().ok(), Multiaddr::try_from(data.to_vec()).ok()];
     let found = addresses.into_iter().flatten();
     let leads = found.fold(false, |leads, address| leads | reads(&address));
-    described | certified | leads
+    described | certified | candidate | leads
 }
 
 fn reads(address: &Multiaddr) -> bool {

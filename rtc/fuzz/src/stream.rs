@@ -17,38 +17,48 @@ pub fn run(mut data: &[u8]) -> bool {
     let (mut n_written, mut n_sent, mut has_read) = (0, 0, false);
     while !data.is_empty() {
         let op = byte(&mut data);
-        match op % 12 {
-            0 => stream.handle_open(),
-            1 => stream.handle_closed(),
-            2 => {
-                now += Duration::from_millis(u64::from(byte(&mut data)) * 100);
-                stream.handle_timeout(now, usize::from(op));
-            }
-            3 => {
-                let mut out = [0; 300];
-                if let Ok(Ready::Now(n)) = stream.read(&mut out) {
-                    has_read |= n > 0;
+        match op {
+            250 => stream.handle_mute(),
+            251 => {
+                if stream.start_over(now) {
+                    assert!(!has_read, "the peer has said nothing");
+                    n_sent = 0;
+                    heard = Decoder::default();
                 }
             }
-            4 => {
-                let bytes = vec![op; usize::from(byte(&mut data)) * 100];
-                if let Ok(Ready::Now(n)) = stream.write(&bytes) {
-                    n_written += n;
+            _ => match op % 12 {
+                0 => stream.handle_open(),
+                1 => stream.handle_closed(),
+                2 => {
+                    now += Duration::from_millis(u64::from(byte(&mut data)) * 100);
+                    stream.handle_timeout(now, usize::from(op));
                 }
-            }
-            5 => stream.finish(),
-            6 => stream.stop(),
-            7 => stream.release(),
-            8 => stream.set_peer(
-                [Peer::Full, Peer::Unknown, Peer::Plain][usize::from(byte(&mut data) % 3)],
-            ),
-            9 => stream.reset(),
-            _ => {
-                let length = usize::from(byte(&mut data)).min(data.len());
-                let (message, rest) = data.split_at(length);
-                data = rest;
-                stream.handle_message(message);
-            }
+                3 => {
+                    let mut out = [0; 300];
+                    if let Ok(Ready::Now(n)) = stream.read(&mut out) {
+                        has_read |= n > 0;
+                    }
+                }
+                4 => {
+                    let bytes = vec![op; usize::from(byte(&mut data)) * 100];
+                    if let Ok(Ready::Now(n)) = stream.write(&bytes) {
+                        n_written += n;
+                    }
+                }
+                5 => stream.finish(),
+                6 => stream.stop(),
+                7 => stream.release(),
+                8 => stream.set_peer(
+                    [Peer::Full, Peer::Unknown, Peer::Plain][usize::from(byte(&mut data) % 3)],
+                ),
+                9 => stream.reset(),
+                _ => {
+                    let length = usize::from(byte(&mut data)).min(data.len());
+                    let (message, rest) = data.split_at(length);
+                    data = rest;
+                    stream.handle_message(message);
+                }
+            },
         }
         n_sent += said(&mut stream, now, usize::from(op) * 8_192, &mut heard);
         assert!(stream.unread() <= MAX_UNREAD);
