@@ -13,6 +13,8 @@ use thrum_protocol::time::Millis;
 #[derive(Default)]
 pub(crate) struct Book {
     entries: BTreeMap<NodeId, Entry>,
+    /// none of them ends before that
+    ends_from: Millis,
 }
 
 /// A record and when it came.
@@ -70,6 +72,12 @@ impl Book {
         entry.record = it;
         entry.ends = ends;
         entry.heard = now;
+        let alone = self.entries.len() == 1;
+        self.ends_from = if alone {
+            ends
+        } else {
+            ends.min(self.ends_from)
+        };
     }
 
     /// Of the model that most offer, the one that ends first goes: the rare ones stay. What was
@@ -105,13 +113,18 @@ impl Book {
 
     /// Records that have ended are forgotten; whether there were any.
     pub(crate) fn tick(&mut self, now: Millis) -> bool {
+        if self.entries.is_empty() || now < self.ends_from {
+            return false;
+        }
         let before = self.entries.len();
         self.entries.retain(|_, entry| now < entry.ends);
+        let ends = self.entries.values().map(|entry| entry.ends);
+        self.ends_from = ends.min().unwrap_or_default();
         self.entries.len() < before
     }
 
     pub(crate) fn next_wake(&self) -> Option<Millis> {
-        self.entries.values().map(|entry| entry.ends).min()
+        (!self.entries.is_empty()).then_some(self.ends_from)
     }
 }
 

@@ -27,11 +27,6 @@ impl Ladder {
         }
     }
 
-    /// The first rung of a dial to a peer that is not connected.
-    pub(crate) fn first(&self) -> Way {
-        Way::Direct
-    }
-
     /// A rung failed: the one to try at once, if any is left. A connected peer has no need of it.
     pub(crate) fn failed(
         &mut self,
@@ -116,7 +111,6 @@ mod tests {
     #[test]
     fn turn_is_the_second_rung_and_a_relay_the_last() {
         let (mut ladder, rng) = (Ladder::new(), &mut rng());
-        assert_eq!(ladder.first(), Way::Direct);
         let next = ladder.failed(Way::Direct, "no way".into(), false, Millis(0), rng);
         assert_eq!(next, Some(Way::Turn));
         assert_eq!(ladder.failure(), Some("no way"));

@@ -35,6 +35,7 @@ mod lookup;
 mod mesh;
 mod misbehaviour;
 mod offers;
+mod pace;
 mod peer;
 mod provider;
 mod reachability;
@@ -216,7 +217,9 @@ impl Hive {
                 transport,
             } => {
                 let known = self.roster.is_connected(peer);
-                self.roster.connect(env, peer, path, transport);
+                let (asker, provider) = (&self.asker, &self.provider);
+                let busy = |peer| asker.is_answered_by(peer) || provider.computes_for(peer);
+                self.roster.connect(env, peer, path, transport, busy);
                 if !known && self.roster.is_connected(peer) {
                     self.beacon.connected(peer);
                 }

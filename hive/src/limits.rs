@@ -53,6 +53,15 @@ pub const DIRECT_RETRY_MAX: Millis = Millis(10 * 60_000);
 pub const DIAL_BACKOFF_MIN: Millis = Millis(2_000);
 /// ms; the longest wait between dials of one peer: registrations outlive tabs.
 pub const DIAL_BACKOFF_MAX: Millis = Millis(5 * 60_000);
+/// ms; after a dial that led nowhere, whoever is next waits so long, twice as long each time.
+pub const DIAL_PAUSE_MIN: Millis = Millis(500);
+/// ms; the longest of these waits.
+pub const DIAL_PAUSE_MAX: Millis = Millis(2 * 60_000);
+/// ms; the longest with fewer than [`ENOUGH_PEERS`].
+pub const DIAL_PAUSE_FEW: Millis = Millis(8_000);
+/// count; peers that were there and not reached directly, one after the other, before a node takes
+/// it that nobody will be.
+pub const BLOCKED_AFTER: u32 = 4;
 /// ms; a connection shorter than this counts as a failed dial: the other side is full.
 pub const LINK_STABLE: Millis = Millis(10_000);
 /// ms; a peer that nobody mentions for this long is forgotten. Longer than a liar is shunned.
@@ -123,6 +132,8 @@ pub const SILENCE_TIMEOUT: Millis = Millis(3 * HEARTBEAT_PERIOD.0);
 pub const AUTO_PATIENCE: Millis = Millis(2_000);
 /// ms; how long an ask waits for somebody who can answer.
 pub const PATIENCE: Millis = Millis(10_000);
+/// ms; how long it waits while somebody who has the model is being dialled.
+pub const SEEK_PATIENCE: Millis = Millis(40_000);
 /// ms; how often a waiting ask looks again.
 pub const ROUTE_PERIOD: Millis = Millis(1_000);
 /// ms; how long one ask leaves a peer alone that was busy or failed.
@@ -202,8 +213,12 @@ pub const MAX_LOOKUPS: usize = MAX_ASKS;
 pub const LOOKUP_PERIOD: Millis = Millis(8_000);
 /// ms; an answer that is not there by then is not waited for.
 pub const LOOKUP_TIMEOUT: Millis = Millis(4_000);
-/// count; peers dialled at once for one ask, above [`TARGET_PEERS`].
-pub const MAX_SOUGHT_DIALS: usize = 2;
+/// ms; how often those who were found already are tried, while somebody waits.
+pub const SEEK_PERIOD: Millis = Millis(1_000);
+/// count; peers remembered of those that were looked up for one model.
+pub const MAX_FOUND: usize = 64;
+/// count; peers dialled at once because somebody waits for them, above [`TARGET_PEERS`].
+pub const MAX_SOUGHT_DIALS: usize = 3;
 
 /// ms; how long after a change of the network its kind is looked at: addresses come one by one.
 pub const DIAGNOSE_DELAY: Millis = Millis(2_000);

@@ -6,19 +6,32 @@ use crate::asker::Asker;
 use crate::book::Book;
 use crate::env::{Env, earlier};
 use crate::io::{Found, Output, Place, RelayIndex};
-use crate::limits::{LOOKUP_PERIOD, LOOKUP_TIMEOUT, MAX_LOOKUPS, MAX_SOUGHT_DIALS};
+use crate::limits::{
+    LOOKUP_PERIOD, LOOKUP_TIMEOUT, MAX_FOUND, MAX_LOOKUPS, MAX_SOUGHT_DIALS, SEEK_PERIOD,
+};
 use crate::roster::Roster;
 use rand_core::Rng as _;
 use std::collections::{BTreeMap, BTreeSet};
 use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::time::Millis;
 
-/// Searches under way.
+/// Searches under way, and who was found for asks that still wait.
 #[derive(Default)]
 pub(crate) struct Lookup {
-    /// when each waiting ask looks again; no more than there are asks
-    asks: BTreeMap<u64, Millis>,
+    /// no more than there are asks
+    asks: BTreeMap<u64, Looks>,
     searches: BTreeMap<ModelId, Search>,
+    /// by model: those that places name, [`MAX_FOUND`] of [`MAX_LOOKUPS`] models at most
+    found: BTreeMap<ModelId, BTreeSet<NodeId>>,
+}
+
+/// When a waiting ask looks again.
+#[derive(Clone, Copy)]
+struct Looks {
+    /// through what it knows
+    here: Millis,
+    /// at the relays
+    there: Millis,
 }
 
 struct Search {
@@ -48,7 +61,12 @@ impl Lookup {
             return;
         }
         search.found |= !found.is_empty();
-        seek(env, roster, found);
+        let known = self.found.entry(model).or_default();
+        let room = MAX_FOUND.saturating_sub(known.len());
+        known.extend(found.iter().take(room).map(|it| it.peer));
+        let peers = found.iter().map(|it| it.peer).collect();
+        roster.found(env, found);
+        seek(env, roster, peers);
     }
 
     /// `relays`: those that keep a place for us.
@@ -62,16 +80,29 @@ impl Lookup {
     ) {
         self.advance(env);
         self.asks.retain(|&number, _| asker.is_sought(number));
+        if self.asks.is_empty() && self.searches.is_empty() {
+            self.found.clear();
+        }
         for (number, ask) in asker.sought() {
-            let due = self.asks.entry(number).or_insert(env.now);
-            if *due > env.now {
+            let looks = self.asks.entry(number).or_insert(Looks {
+                here: env.now,
+                there: env.now,
+            });
+            if looks.here > env.now {
                 continue;
             }
-            *due = env.now + LOOKUP_PERIOD;
-            let announced = announced(roster, ask, book);
-            if !announced.is_empty() {
-                seek(env, roster, announced);
-            } else if let Some(model) = ask.model_id() {
+            looks.here = env.now + SEEK_PERIOD;
+            let asks_relays = looks.there <= env.now;
+            let announced = announced(env.now, roster, ask, book);
+            let mut peers: Vec<NodeId> = announced.iter().map(|it| it.peer).collect();
+            roster.found(env, announced);
+            let model = ask.model_id();
+            if let Some(found) = model.and_then(|model| self.found.get(&model)) {
+                peers.extend(found);
+            }
+            let enough = seek(env, roster, peers);
+            if let Some(model) = model.filter(|_| asks_relays && !enough) {
+                looks.there = env.now + LOOKUP_PERIOD;
                 self.begin(env, model, relays);
             }
         }
@@ -114,31 +145,31 @@ impl Lookup {
     }
 
     pub(crate) fn next_wake(&self) -> Option<Millis> {
-        let asks = self.asks.values().copied().map(Some);
+        let asks = self.asks.values().map(|looks| Some(looks.here));
         let searches = self.searches.values().map(|search| Some(search.until));
         asks.chain(searches).fold(None, earlier)
     }
 }
 
-/// Those who announced the model and are not connected.
-fn announced(roster: &Roster, ask: &Ask, book: &Book) -> Vec<Found> {
+/// Those who announced the model, are not connected, and did not fail to answer a moment ago.
+fn announced(now: Millis, roster: &Roster, ask: &Ask, book: &Book) -> Vec<Found> {
     let offers = book.offering().filter(|(peer, entry)| {
         let mut models = entry.record.models.iter();
-        !roster.is_connected(*peer) && models.any(|model| ask.accepts(model))
+        roster.may_seek(now, *peer) && models.any(|model| ask.accepts(model))
     });
     offers.map(|(peer, entry)| entry.found(peer)).collect()
 }
 
-/// Makes them known, and dials a few, drawn by chance so that askers spread.
-fn seek(env: &mut Env, roster: &mut Roster, found: Vec<Found>) {
-    let mut peers: Vec<NodeId> = found.iter().map(|it| it.peer).collect();
-    roster.found(env, found);
-    for _ in 0..MAX_SOUGHT_DIALS {
-        if peers.is_empty() {
-            return;
-        }
+/// Dials a few of them, drawn by chance so that askers spread; whether as many are dialled as may
+/// be at once.
+fn seek(env: &mut Env, roster: &mut Roster, mut peers: Vec<NodeId>) -> bool {
+    let mut sought = roster.sought_count();
+    peers.retain(|&peer| roster.may_seek(env.now, peer));
+    while sought < MAX_SOUGHT_DIALS && !peers.is_empty() {
         let drawn = env.rng.next_u64() % peers.len() as u64;
         let peer = peers.swap_remove(drawn as usize);
         roster.hurry(env, peer);
+        sought += 1;
     }
+    sought >= MAX_SOUGHT_DIALS
 }

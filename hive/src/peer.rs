@@ -30,9 +30,13 @@ pub(crate) struct Peer {
     pub(crate) source: Source,
     pub(crate) mentioned: Millis,
     addresses: Vec<String>,
+    /// of the first address
+    relay: Option<RelayMark>,
     dial: Dial,
     purpose: Purpose,
     backoff: Backoff,
+    /// the last dial was given up before every way was tried
+    half_tried: bool,
 }
 
 /// A connection.
@@ -100,9 +104,11 @@ impl Peer {
             source,
             mentioned: now,
             addresses: Vec::new(),
+            relay: None,
             dial: Dial::Idle { not_before: now },
             purpose: Purpose::Near,
             backoff: Backoff::new(DIAL_BACKOFF_MIN, DIAL_BACKOFF_MAX),
+            half_tried: false,
         }
     }
 
@@ -129,7 +135,7 @@ impl Peer {
         let serves = |heard: &Heard| heard.advert.models.iter().any(|offer| wants.accept(offer));
         Prospect {
             peer,
-            relay: self.addresses.first().and_then(|text| RelayMark::of(text)),
+            relay: self.relay,
             donates: self.donates(),
             serves: self.donates() && self.heard.as_ref().is_some_and(serves),
             rtt: self.rtt,
@@ -156,10 +162,16 @@ impl Peer {
                 self.addresses.push(address);
             }
         }
+        self.relay = self.addresses.first().and_then(|it| RelayMark::of(it));
     }
 
     pub(crate) fn is_dialled(&self) -> bool {
         matches!(self.dial, Dial::Dialling { .. })
+    }
+
+    /// Whether it is connected or dialled.
+    pub(crate) fn lives(&self) -> bool {
+        self.link.is_some() || self.is_dialled()
     }
 
     pub(crate) fn dialled_for(&self, purpose: Purpose) -> bool {
@@ -170,6 +182,18 @@ impl Peer {
     fn climbs(&self) -> bool {
         self.dialling()
             .is_some_and(|(way, _)| matches!(way, Way::Direct | Way::Turn))
+    }
+
+    /// Whether the dial under way failed to reach it directly and it was reached otherwise.
+    pub(crate) fn missed_direct(&self) -> bool {
+        let relayed = self.dialling().is_some_and(|(way, _)| way == Way::Relayed);
+        relayed && self.ladder.failure().is_some()
+    }
+
+    /// Whether it is connected through a relay and a direct dial is under way.
+    pub(crate) fn misses_direct(&self) -> bool {
+        let direct = self.dialling().is_some_and(|(way, _)| way == Way::Direct);
+        direct && self.link.is_some()
     }
 
     /// The way a dial is on, and until when it may be.
@@ -192,6 +216,15 @@ impl Peer {
 
     pub(crate) fn may_dial(&self, now: Millis) -> bool {
         self.may_dial_at().is_some_and(|at| at <= now)
+    }
+
+    /// Whether it may be dialled now by any way, once an address is known.
+    pub(crate) fn may_seek(&self, now: Millis) -> bool {
+        let waits = match self.dial {
+            Dial::Idle { not_before } => now < not_before && !self.half_tried,
+            Dial::Dialling { .. } => self.purpose == Purpose::Asked,
+        };
+        self.link.is_none() && !waits && !self.standing.banned(now)
     }
 
     /// Whether a dial of it failed since it was last connected.
@@ -225,11 +258,17 @@ impl Peer {
         let until = env.now + timeout;
         self.dial = Dial::Dialling { until, way };
         self.purpose = purpose;
+        self.half_tried = false;
         env.push(Output::Dial {
             peer,
             addresses: self.addresses.clone(),
             way,
         });
+    }
+
+    /// Somebody waits for it now: the dial that is out goes on to the last rung.
+    pub(crate) fn is_asked_for(&mut self) {
+        self.purpose = Purpose::Asked;
     }
 
     /// A rung failed. `enough`: we have links enough to leave this one be, unless somebody waits.
@@ -244,6 +283,7 @@ impl Peer {
             .ladder
             .failed(way, reason, connected, now, &mut env.rng);
         let worth_it = connected || !enough || self.purpose == Purpose::Asked;
+        self.half_tried = next.is_some() && !worth_it;
         match next.filter(|_| worth_it) {
             Some(next) => self.start_dial(env, peer, next, self.purpose),
             None if connected => self.dial = Dial::Idle { not_before: now },

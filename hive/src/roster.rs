@@ -6,14 +6,15 @@
 use crate::env::{Env, earlier};
 use crate::io::{Found, Output, Way};
 use crate::limits::{
-    ADVERT_RESTART, DIRECT_RETRY_BUSY, ENOUGH_PEERS, FAR_LINKS, FULL_PEERS, LINK_STABLE,
-    MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS, PARTED_PAUSE,
-    PEER_FORGOTTEN, PRUNE_GRACE, SWEEP_PERIOD, TARGET_PEERS,
+    ADVERT_RESTART, ADVERT_TIMEOUT, DIRECT_RETRY_BUSY, DIRECT_RETRY_MIN, ENOUGH_PEERS, FAR_LINKS,
+    FULL_PEERS, LINK_STABLE, MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS,
+    PARTED_PAUSE, PEER_FORGOTTEN, PRUNE_GRACE, SWEEP_PERIOD, TARGET_PEERS,
 };
 use crate::mesh::{self, MARGIN, Prospect, Rounds, Spread, Wants};
 use crate::misbehaviour::Misbehaviour;
+use crate::pace::Pace;
 use crate::peer::{Heard, Link, Peer, Purpose, Source};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use thrum_protocol::advert::Advert;
 use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::NodeId;
@@ -23,33 +24,44 @@ use thrum_protocol::view::{Event, LinkView, LogLevel, Path};
 
 /// Every peer we know.
 pub(crate) struct Roster {
-    peers: BTreeMap<NodeId, Peer>,
-    /// those that are connected or dialled
-    live: BTreeSet<NodeId>,
+    /// those that are connected or dialled: few, and looked at again and again
+    live: BTreeMap<NodeId, Peer>,
+    /// those that are not
+    others: BTreeMap<NodeId, Peer>,
     wants: Wants,
     rounds: Rounds,
     sweep_at: Millis,
+    pace: Pace,
 }
 
 impl Roster {
     pub(crate) fn new(env: &mut Env) -> Self {
         Self {
-            peers: BTreeMap::new(),
-            live: BTreeSet::new(),
+            live: BTreeMap::new(),
+            others: BTreeMap::new(),
             wants: Wants::default(),
             rounds: Rounds::new(env.now, &mut env.rng),
             sweep_at: env.now + SWEEP_PERIOD,
+            pace: Pace::default(),
         }
     }
 
     pub(crate) fn peer(&self, peer: NodeId) -> Option<&Peer> {
-        self.peers.get(&peer)
+        self.live.get(&peer).or_else(|| self.others.get(&peer))
+    }
+
+    fn peer_mut(&mut self, peer: NodeId) -> Option<&mut Peer> {
+        let live = self.live.get_mut(&peer);
+        live.or_else(|| self.others.get_mut(&peer))
     }
 
     fn living(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
-        self.live
-            .iter()
-            .filter_map(|id| Some((*id, self.peers.get(id)?)))
+        self.live.iter().map(|(&id, peer)| (id, peer))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        let both = self.live.iter().chain(&self.others);
+        both.map(|(&id, peer)| (id, peer))
     }
 
     /// Connected peers, by id.
@@ -73,7 +85,7 @@ impl Roster {
 
     /// Connected or not.
     pub(crate) fn known_count(&self) -> usize {
-        self.peers.len()
+        self.live.len() + self.others.len()
     }
 
     /// Those that gossip reaches.
@@ -116,25 +128,43 @@ impl Roster {
         if busy {
             return;
         }
-        if let Some(known) = self.peers.get_mut(&peer).filter(|it| it.link.is_some()) {
+        if let Some(known) = self.peer_mut(peer).filter(|it| it.link.is_some()) {
             known.let_alone(env.now + PARTED_PAUSE);
             env.push(Output::Disconnect { peer });
         }
     }
 
-    pub(crate) fn connect(&mut self, env: &mut Env, peer: NodeId, path: Path, transport: String) {
-        let crowded = !self.is_connected(peer) && self.connected_count() >= MAX_CONNECTED_PEERS;
+    pub(crate) fn connect(
+        &mut self,
+        env: &mut Env,
+        peer: NodeId,
+        path: Path,
+        transport: String,
+        busy: impl Fn(NodeId) -> bool,
+    ) {
+        let full = self.connected_count() >= MAX_CONNECTED_PEERS;
+        let crowded = full && !self.is_connected(peer) && !self.yield_to(env, peer, busy);
         let now = env.now;
         let known = self.know(env, peer, Source::Met);
         let Some(known) = known.filter(|known| !crowded && !known.standing.banned(now)) else {
             env.push(Output::Disconnect { peer });
             return;
         };
-        if !known.connected(env, path, transport) {
+        let missed = path == Path::Relayed && known.missed_direct();
+        let first = known.connected(env, path, transport);
+        let purpose = known.link.as_ref().and_then(|link| link.purpose);
+        match path {
+            Path::Direct => self.pace.reached(),
+            Path::Relayed if missed => self.pace.missed(),
+            Path::Relayed => {}
+        }
+        if !first {
             return;
         }
-        let purpose = known.link.as_ref().and_then(|link| link.purpose);
-        self.live.insert(peer);
+        self.enliven(peer);
+        if purpose.is_some() {
+            self.pace.succeeded();
+        }
         let staying = self.staying_count();
         match purpose {
             Some(Purpose::Challenge | Purpose::Far) if staying > TARGET_PEERS => {
@@ -151,7 +181,7 @@ impl Roster {
     }
 
     pub(crate) fn disconnected(&mut self, env: &mut Env, peer: NodeId) {
-        let Some(known) = self.peers.get_mut(&peer) else {
+        let Some(known) = self.peer_mut(peer) else {
             return;
         };
         let Some(link) = known.link.take() else {
@@ -162,7 +192,7 @@ impl Roster {
             known.faults.add(env.now);
         }
         known.disconnected(env, stable);
-        self.live.remove(&peer);
+        self.rest(peer);
         env.changed = true;
         env.log(
             LogLevel::Info,
@@ -173,17 +203,25 @@ impl Roster {
     /// The next rung is tried at once; after the last one the peer is let alone for a while.
     pub(crate) fn dial_failed(&mut self, env: &mut Env, peer: NodeId, reason: String) {
         let enough = self.staying_count() >= ENOUGH_PEERS;
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.climb(env, peer, reason, enough);
-            self.rest(peer);
+        let Some(known) = self.live.get_mut(&peer) else {
+            return;
+        };
+        if known.misses_direct() {
+            self.pace.missed();
         }
+        known.climb(env, peer, reason, enough);
+        if !known.lives() {
+            self.pace.failed(env.now, &mut env.rng);
+        }
+        self.rest(peer);
     }
 
     /// Our own network has changed: what could not be reached directly may be now.
     pub(crate) fn network_changed(&mut self, env: &mut Env) {
-        for known in self.peers.values_mut() {
+        for known in self.live.values_mut().chain(self.others.values_mut()) {
             known.ladder.hurry(env.now);
         }
+        self.pace.network_changed();
         self.rounds.hurry_far(env.now, &mut env.rng);
     }
 
@@ -193,14 +231,14 @@ impl Roster {
     }
 
     pub(crate) fn round_trip(&mut self, env: &mut Env, peer: NodeId, rtt: Millis) {
-        if let Some(known) = self.peers.get_mut(&peer) {
+        if let Some(known) = self.peer_mut(peer) {
             known.rtt = Some(rtt);
             env.changed = true;
         }
     }
 
     pub(crate) fn measured(&mut self, env: &mut Env, peer: NodeId, measured: LinkView) {
-        let link = self.peers.get_mut(&peer).and_then(|it| it.link.as_mut());
+        let link = self.peer_mut(peer).and_then(|it| it.link.as_mut());
         if let Some(link) = link.filter(|link| link.path == Path::Direct) {
             link.measured = Some(measured);
             env.changed = true;
@@ -209,7 +247,7 @@ impl Roster {
 
     /// Takes an advert up unless a newer one came before it.
     pub(crate) fn heard(&mut self, env: &mut Env, peer: NodeId, advert: Advert) {
-        let Some(known) = self.peers.get_mut(&peer).filter(|peer| peer.link.is_some()) else {
+        let Some(known) = self.peer_mut(peer).filter(|peer| peer.link.is_some()) else {
             return;
         };
         let stale = known.heard.as_ref().is_some_and(|heard| {
@@ -233,7 +271,7 @@ impl Roster {
     }
 
     pub(crate) fn served(&mut self, env: &mut Env, peer: NodeId, measured: Option<u64>) {
-        if let Some(known) = self.peers.get_mut(&peer) {
+        if let Some(known) = self.peer_mut(peer) {
             known.standing.served();
             known.measured = measured.or(known.measured);
             env.changed = true;
@@ -241,7 +279,7 @@ impl Roster {
     }
 
     pub(crate) fn faulted(&mut self, env: &mut Env, peer: NodeId) {
-        if let Some(known) = self.peers.get_mut(&peer) {
+        if let Some(known) = self.peer_mut(peer) {
             known.standing.faulted();
             known.faults.add(env.now);
             env.changed = true;
@@ -257,7 +295,7 @@ impl Roster {
             what: what.to_string(),
         });
         env.changed = true;
-        let Some(known) = self.peers.get_mut(&peer) else {
+        let Some(known) = self.peer_mut(peer) else {
             return;
         };
         known.standing.lied(env.now);
@@ -272,13 +310,50 @@ impl Roster {
         self.dial(env, peer, Purpose::Asked);
     }
 
+    /// Whether a direct dial is a waste of time, as behind a firewall that lets no UDP out.
+    fn blocked(&self) -> bool {
+        self.pace.blocked() && self.direct_count() == 0
+    }
+
+    /// Whether it is worth a dial now, as far as we know.
+    pub(crate) fn may_seek(&self, now: Millis, peer: NodeId) -> bool {
+        self.peer(peer).is_none_or(|known| known.may_seek(now))
+    }
+
+    /// Whether somebody who is waited for may yet be there, or say what it can do.
+    pub(crate) fn awaits(&self, now: Millis) -> bool {
+        let silent = |peer: &Peer| {
+            let fresh = |link: &Link| {
+                link.purpose == Some(Purpose::Asked) && now.since(link.since) < ADVERT_TIMEOUT
+            };
+            peer.heard.is_none() && peer.link.as_ref().is_some_and(fresh)
+        };
+        self.sought_count() > 0 || self.living().any(|(_, peer)| silent(peer))
+    }
+
+    /// Dials to peers that are waited for.
+    pub(crate) fn sought_count(&self) -> usize {
+        let sought = |(_, peer): &(NodeId, &Peer)| peer.dialled_for(Purpose::Asked);
+        self.living().filter(sought).count()
+    }
+
     fn dial(&mut self, env: &mut Env, peer: NodeId, purpose: Purpose) {
-        if let Some(known) = self.peers.get_mut(&peer)
-            && known.may_dial(env.now)
+        let way = if self.blocked() {
+            Way::Relayed
+        } else {
+            Way::Direct
+        };
+        let Some(known) = self.peer_mut(peer) else {
+            return;
+        };
+        let asked = purpose == Purpose::Asked;
+        if asked && known.is_dialled() {
+            known.is_asked_for();
+        } else if known.has_address()
+            && (known.may_dial(env.now) || (asked && known.may_seek(env.now)))
         {
-            let way = known.ladder.first();
             known.start_dial(env, peer, way, purpose);
-            self.live.insert(peer);
+            self.enliven(peer);
         }
     }
 
@@ -295,9 +370,8 @@ impl Roster {
         if self.sweep_at <= now {
             self.sweep_at = now + SWEEP_PERIOD;
             self.wants.expire(now);
-            self.peers.retain(|_, known| {
-                known.link.is_some() || now.since(known.mentioned) < PEER_FORGOTTEN
-            });
+            let lasts = |known: &Peer| now.since(known.mentioned) < PEER_FORGOTTEN;
+            self.others.retain(|_, known| lasts(known));
         }
         if online {
             self.dial_more(env);
@@ -314,17 +388,19 @@ impl Roster {
     fn tick_living(&mut self, env: &mut Env, online: bool, busy: impl Fn(NodeId) -> bool) {
         let now = env.now;
         let enough = self.staying_count() >= ENOUGH_PEERS;
-        let living: Vec<NodeId> = self.live.iter().copied().collect();
-        for peer in living {
-            let Some(known) = self.peers.get_mut(&peer) else {
-                continue;
-            };
+        let mut at_rest = Vec::new();
+        for (&peer, known) in &mut self.live {
             if known.dialling().is_some_and(|(_, until)| until <= now) {
+                if known.misses_direct() {
+                    self.pace.missed();
+                }
                 known.climb(env, peer, "it took too long".to_owned(), enough);
             }
             if online && known.upgrade_due(now) {
                 if busy(peer) {
                     known.ladder.postpone(now + DIRECT_RETRY_BUSY);
+                } else if !self.pace.may_probe(now) {
+                    known.ladder.postpone(now + DIRECT_RETRY_MIN);
                 } else {
                     known.ladder.begun();
                     known.start_dial(env, peer, Way::Direct, Purpose::Near);
@@ -334,15 +410,29 @@ impl Roster {
                 known.heard = None;
                 env.changed = true;
             }
+            if !known.lives() {
+                self.pace.failed(now, &mut env.rng);
+                at_rest.push(peer);
+            }
+        }
+        for peer in at_rest {
             self.rest(peer);
         }
     }
 
-    /// Forgets that a peer lives, unless it does.
+    /// It is connected or dialled now.
+    fn enliven(&mut self, peer: NodeId) {
+        if let Some(known) = self.others.remove(&peer) {
+            self.live.insert(peer, known);
+        }
+    }
+
+    /// It is neither, unless it is.
     fn rest(&mut self, peer: NodeId) {
-        let lives = |known: &Peer| known.link.is_some() || known.is_dialled();
-        if !self.peers.get(&peer).is_some_and(lives) {
-            self.live.remove(&peer);
+        if self.live.get(&peer).is_some_and(|known| !known.lives())
+            && let Some(known) = self.live.remove(&peer)
+        {
+            self.others.insert(peer, known);
         }
     }
 
@@ -355,7 +445,7 @@ impl Roster {
     }
 
     fn strangers(&self, now: Millis) -> Vec<Prospect> {
-        self.peers
+        self.others
             .iter()
             .filter(|(_, known)| known.may_dial(now))
             .map(|(&id, known)| known.prospect(id, &self.wants, now))
@@ -364,8 +454,10 @@ impl Roster {
 
     fn dial_more(&mut self, env: &mut Env) {
         let mut dialling = self.dialling_count();
-        let mut wanted = TARGET_PEERS.saturating_sub(self.staying_count() + dialling);
-        if wanted == 0 || dialling >= MAX_DIALS {
+        let mut wanted = self
+            .target()
+            .saturating_sub(self.staying_count() + dialling);
+        if wanted == 0 || dialling >= MAX_DIALS || env.now < self.dials_from() {
             return;
         }
         let mut strangers = self.strangers(env.now);
@@ -391,6 +483,20 @@ impl Roster {
         }
     }
 
+    /// Links to dial for; where relays carry all of them, no more than it takes.
+    fn target(&self) -> usize {
+        if self.blocked() {
+            ENOUGH_PEERS
+        } else {
+            TARGET_PEERS
+        }
+    }
+
+    /// When more may be dialled after failures: sooner while we have few links.
+    fn dials_from(&self) -> Millis {
+        self.pace.until(self.staying_count() < ENOUGH_PEERS)
+    }
+
     /// Links drawn by lot, and dials for them.
     fn far_count(&self) -> usize {
         let far = |peer: &Peer| {
@@ -403,7 +509,8 @@ impl Roster {
 
     /// Somebody who promises more than the worst neighbour is invited to take its place.
     fn challenge(&mut self, env: &mut Env, busy: impl Fn(NodeId) -> bool) {
-        if self.staying_count() < TARGET_PEERS || self.dialling_count() > 0 {
+        let waits = env.now < self.dials_from();
+        if waits || self.staying_count() < TARGET_PEERS || self.dialling_count() > 0 {
             return;
         }
         let neighbours = self.neighbours(env.now);
@@ -425,7 +532,7 @@ impl Roster {
         };
         if self.staying_count() >= TARGET_PEERS && self.far_count() >= FAR_LINKS {
             let far = |link: &&mut Link| link.purpose == Some(Purpose::Far);
-            let links = self.peers.values_mut().filter_map(|it| it.link.as_mut());
+            let links = self.live.values_mut().filter_map(|it| it.link.as_mut());
             if let Some(oldest) = links.filter(far).min_by_key(|link| link.since) {
                 oldest.purpose = Some(Purpose::Near);
             }
@@ -453,10 +560,31 @@ impl Roster {
         let spread = Spread::of(&neighbours);
         let (worst, _) = self.worst(now, &neighbours, &spread, busy)?;
         let hint = self.hint_for(env, worst.peer);
-        let known = self.peers.get_mut(&worst.peer)?;
+        let known = self.peer_mut(worst.peer)?;
         known.let_alone(now + PARTED_PAUSE);
         known.link.as_mut()?.leaving = true;
         Some((worst.peer, hint))
+    }
+
+    /// Whether the worst neighbour goes at once because somebody waits for this peer.
+    fn yield_to(&mut self, env: &mut Env, peer: NodeId, busy: impl Fn(NodeId) -> bool) -> bool {
+        if !self
+            .peer(peer)
+            .is_some_and(|it| it.dialled_for(Purpose::Asked))
+        {
+            return false;
+        }
+        let neighbours = self.neighbours(env.now);
+        let spread = Spread::of(&neighbours);
+        let worst = self.worst(env.now, &neighbours, &spread, busy);
+        let Some((worst, _)) = worst else {
+            return false;
+        };
+        if let Some(known) = self.live.get_mut(&worst.peer) {
+            known.let_alone(env.now + PARTED_PAUSE);
+        }
+        env.push(Output::Disconnect { peer: worst.peer });
+        true
     }
 
     /// The neighbour that is worth least, among those that may go.
@@ -486,9 +614,7 @@ impl Roster {
             *id != peer && known.has_address() && !known.standing.shunned(env.now)
         };
         let (mut first, mut then): (Vec<_>, Vec<_>) = self
-            .peers
-            .iter()
-            .map(|(&id, known)| (id, known))
+            .all()
             .filter(named)
             .filter(|(_, known)| !known.fails())
             .partition(|(_, known)| known.stays());
@@ -514,7 +640,7 @@ impl Roster {
 
     /// Who was to leave has work with us now, and stays.
     pub(crate) fn stays_after_all(&mut self, peer: NodeId) {
-        if let Some(link) = self.peers.get_mut(&peer).and_then(|it| it.link.as_mut()) {
+        if let Some(link) = self.peer_mut(peer).and_then(|it| it.link.as_mut()) {
             link.leaving = false;
         }
     }
@@ -528,12 +654,14 @@ impl Roster {
         let awake = of_living.fold(Some(own), earlier);
         let dialling = self.dialling_count();
         let may_dial_more =
-            online && dialling < MAX_DIALS && self.staying_count() + dialling < TARGET_PEERS;
+            online && dialling < MAX_DIALS && self.staying_count() + dialling < self.target();
         if !may_dial_more {
             return awake;
         }
-        let dials = self.peers.values().map(Peer::may_dial_at);
-        dials.fold(awake, earlier)
+        let from = self.dials_from();
+        let dials = self.others.values().map(Peer::may_dial_at);
+        let dial = dials.fold(None, earlier);
+        earlier(awake, dial.map(|at| at.max(from)))
     }
 
     /// The record of a peer, made if there is room. A random one makes room, so that those who stay
@@ -543,13 +671,11 @@ impl Roster {
         if peer == env.me {
             return None;
         }
-        if !self.peers.contains_key(&peer) {
+        if self.peer(peer).is_none() {
             self.make_room(env, source)?;
+            self.others.insert(peer, Peer::new(now, source));
         }
-        let known = self
-            .peers
-            .entry(peer)
-            .or_insert_with(|| Peer::new(now, source));
+        let known = self.peer_mut(peer)?;
         known.mentioned = now;
         if source == Source::Met {
             known.source = source;
@@ -559,20 +685,17 @@ impl Roster {
 
     fn make_room(&mut self, env: &mut Env, source: Source) -> Option<()> {
         let hinted = |known: &&Peer| known.source == Source::Hinted;
-        let full = self.peers.len() >= MAX_KNOWN_PEERS;
+        let full = self.known_count() >= MAX_KNOWN_PEERS;
         let hints_only = source == Source::Hinted
-            && self.peers.len() >= MAX_HINTED_KNOWN
-            && self.peers.values().filter(hinted).count() >= MAX_HINTED_KNOWN;
+            && self.known_count() >= MAX_HINTED_KNOWN
+            && self.all().filter(|(_, it)| hinted(it)).count() >= MAX_HINTED_KNOWN;
         if !full && !hints_only {
             return Some(());
         }
         let now = env.now;
-        let may_go = |known: &Peer| {
-            let idle = known.link.is_none() && !known.is_dialled();
-            idle && !known.standing.shunned(now) && (!hints_only || hinted(&known))
-        };
+        let may_go = |known: &Peer| !known.standing.shunned(now) && (!hints_only || hinted(&known));
         let (failing, others): (Vec<_>, Vec<_>) = self
-            .peers
+            .others
             .iter()
             .filter(|(_, known)| may_go(known))
             .map(|(&id, known)| (id, known.fails()))
@@ -583,7 +706,7 @@ impl Roster {
             &failing
         };
         let (gone, _) = mesh::draw(from, &mut env.rng)?;
-        self.peers.remove(gone);
+        self.others.remove(gone);
         Some(())
     }
 }

@@ -4,7 +4,7 @@ use crate::ask::Ask;
 use crate::attempt::Target;
 use crate::engine::{Engine, EngineState};
 use crate::env::Env;
-use crate::limits::{AUTO_PATIENCE, PATIENCE};
+use crate::limits::{AUTO_PATIENCE, PATIENCE, SEEK_PATIENCE};
 use crate::peer::Peer;
 use crate::roster::Roster;
 use rand_core::Rng as _;
@@ -60,7 +60,12 @@ pub(crate) fn next_step(env: &mut Env, ask: &Ask, map: &Map<'_>, since: Millis) 
     if auto && may_load(ask, map) && (waited >= AUTO_PATIENCE || !peers_may_come) {
         return Step::Load;
     }
-    if waited < PATIENCE && !ask.peers_exhausted() {
+    let patience = if map.roster.awaits(env.now) {
+        SEEK_PATIENCE
+    } else {
+        PATIENCE
+    };
+    if waited < patience && !ask.peers_exhausted() {
         return Step::Wait;
     }
     let (code, message) = why_nobody(env.now, ask, map);

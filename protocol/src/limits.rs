@@ -80,8 +80,8 @@ pub const MAX_HINTED_ADDRESSES: usize = 4;
 /// ms; how long an advert is believed without a newer one. Three times [`ADVERT_PERIOD`].
 pub const ADVERT_TTL: Millis = Millis(3 * ADVERT_PERIOD.0);
 
-/// ms; how often an unchanged advert is said again. A peer a minute behind is still useful.
-pub const ADVERT_PERIOD: Millis = Millis(30_000);
+/// ms; how often an unchanged advert is said again. Changes are said at once.
+pub const ADVERT_PERIOD: Millis = Millis(60_000);
 
 /// bytes; one capability record. A tab's has about 700; gossip passes each on many times.
 pub const MAX_CAPABILITY_BYTES: usize = 4 * 1024;

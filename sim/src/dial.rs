@@ -138,6 +138,9 @@ impl World {
             let end = Happening::CircuitEnds(from, to, number);
             self.at(self.now + crate::relay::MAX_CIRCUIT_TIME, end);
         }
+        if path == Path::Direct {
+            self.gossip_linked(from, to);
+        }
         for (here, there) in [(from, to), (to, from)] {
             let peer = self.peers[there.0].id;
             let transport = transport.to_owned();

@@ -29,10 +29,10 @@ impl World {
             Output::Offer { place, model } => self.write_down(index, place, model, true),
             Output::Withdraw { place, model } => self.write_down(index, place, model, false),
             Output::LookUp { place, model } => self.look_up(index, place, model, soon),
-            // Links carry streams only: what is announced stays unheard.
-            Output::Publish { .. } | Output::GossipVerdict { .. } => {}
             // Nobody asks relays for addresses here: what a NAT lets through is the network's to say.
             Output::Gather => {}
+            Output::Publish { topic, bytes } => self.publish(index, topic, bytes),
+            Output::GossipVerdict { id, verdict } => self.judged(index, id, verdict),
             Output::Discover(relay) => self.discover(index, relay, soon),
             Output::Dial {
                 peer,

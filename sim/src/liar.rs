@@ -127,6 +127,8 @@ pub struct Liar {
     /// tokens frames of the first attempt
     kept: Vec<Vec<u8>>,
     muted: BTreeSet<StreamId>,
+    /// neighbours that were flooded
+    greeted: BTreeSet<NodeId>,
 }
 
 /// Streams that the machine does not know of; it numbers its own from 0.
@@ -154,6 +156,7 @@ impl Liar {
             numbers: BTreeMap::new(),
             kept: Vec::new(),
             muted: BTreeSet::new(),
+            greeted: BTreeSet::new(),
         }
     }
 
@@ -207,18 +210,24 @@ impl Liar {
         }
     }
 
-    /// What a lying neighbour does beside saying what it can do.
+    /// What a lying neighbour does beside saying what it can do. A flood comes once.
     fn greet(&mut self, peer: NodeId) -> Vec<Output> {
+        if self.lie == Lie::Refuses {
+            return vec![Output::Disconnect { peer }];
+        }
+        if self.lie == Lie::HintsFlood && !self.greeted.insert(peer) {
+            return Vec::new();
+        }
         let (hints, named) = match self.lie {
             Lie::HintsInvented => (1, MAX_HINTED_PEERS),
-            Lie::HintsFlood => (100, MAX_HINTED_PEERS),
+            Lie::HintsFlood => (40, MAX_HINTED_PEERS),
             Lie::HintsTooMany => (1, MAX_HINTED_PEERS + 1),
-            Lie::Refuses => return vec![Output::Disconnect { peer }],
             _ => return Vec::new(),
         };
         let mut outputs = Vec::new();
+        let frame = self.invented_hint(named).seal(&self.key);
         for _ in 0..hints {
-            let frame = self.invented_hint(named).seal(&self.key);
+            let frame = frame.clone();
             outputs.push(self.open_extra(peer, StreamKind::Hint, Some(frame)));
         }
         outputs

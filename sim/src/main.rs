@@ -1,15 +1,42 @@
-//! `thrum-sim`: plays one crowd and prints what came of it.
+//! `thrum-sim`: plays one crowd, or a whole mesh, and prints what came of it.
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use thrum_protocol::time::Millis;
 use thrum_sim::crowd::{Options, play};
+use thrum_sim::mesh;
 
 /// A crowd of Thrum peers in one process, drawn from one seed.
 #[derive(Debug, Parser)]
 #[command(name = "thrum-sim", version)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    story: Option<Story>,
+    #[command(flatten)]
+    crowd: Crowd,
+}
+
+#[derive(Debug, Subcommand)]
+enum Story {
+    /// A hive of thousands: its links, lookups and messages, mass death and partition
+    Mesh {
+        /// Tabs in all
+        #[arg(long, default_value_t = 1_000)]
+        peers: usize,
+        /// Everything is drawn from it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Tabs in a hundred that lie to their neighbours
+        #[arg(long, default_value_t = 0)]
+        liars: u64,
+    },
+}
+
+/// A crowd that asks and answers.
+#[derive(Debug, Args)]
+struct Crowd {
     /// Tabs in all
     #[arg(long, default_value_t = 50)]
     peers: usize,
@@ -59,6 +86,22 @@ struct Arguments {
 
 fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
+    match arguments.story {
+        Some(Story::Mesh { peers, seed, liars }) => {
+            let options = mesh::Options {
+                seed,
+                liars: liars.min(90),
+                ..mesh::Options::of(peers.max(50))
+            };
+            let (_, report) = mesh::play(&options);
+            write!(io::stdout().lock(), "{report}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => crowd(&arguments.crowd),
+    }
+}
+
+fn crowd(arguments: &Crowd) -> io::Result<ExitCode> {
     let peers = arguments.peers.max(2);
     let donors = arguments.donors.unwrap_or(peers / 4).clamp(1, peers - 1);
     let options = Options {

@@ -36,6 +36,8 @@ pub struct Peer {
     pub store: BTreeMap<thrum_hive::io::StoreKey, Vec<u8>>,
     /// what its person asked, by number
     pub asks: BTreeMap<u64, Asked>,
+    /// when it asked its relays about other peers, each moment once
+    pub questions: Vec<Millis>,
     /// everything it was told about others
     pub misbehaviours: Vec<(NodeId, String)>,
     /// everything else it was told, except asks and log lines
@@ -57,6 +59,28 @@ pub struct FakeEngine {
     pub batch: usize,
     /// whether a step is scheduled
     pub stepping: bool,
+}
+
+impl Peer {
+    /// How often it asked relays about others from an ask until the ask was routed for good.
+    #[must_use]
+    pub fn questions_of(&self, ask: u64) -> usize {
+        let Some(asked) = self.asks.get(&ask) else {
+            return 0;
+        };
+        let routed = |(at, update): &(Millis, AskUpdate)| {
+            matches!(update, AskUpdate::Routed { .. }).then_some(*at)
+        };
+        let until = asked.updates.iter().filter_map(routed).max();
+        let within = |at: &&Millis| asked.at <= **at && until.is_some_and(|until| **at <= until);
+        self.questions.iter().filter(within).count()
+    }
+
+    pub(crate) fn asks_a_relay(&mut self, now: Millis) {
+        if self.questions.last() != Some(&now) {
+            self.questions.push(now);
+        }
+    }
 }
 
 /// An ask and what came of it.

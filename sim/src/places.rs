@@ -31,6 +31,7 @@ impl World {
 
     pub(crate) fn look_up(&mut self, index: PeerIndex, place: Place, model: ModelId, soon: Millis) {
         self.traffic.add(index, Kind::Relay, 2);
+        self.peers[index.0].asks_a_relay(self.now);
         let mut offering = BTreeSet::new();
         for number in self.relays_at(index, place) {
             let of_model = (model, PeerIndex(0))..=(model, PeerIndex(usize::MAX));
@@ -58,7 +59,17 @@ impl World {
             let relay = &self.relays[*number];
             relay.alive && relay.connected.contains(&index)
         };
-        meant.iter().copied().filter(reached).collect()
+        let asked: Vec<usize> = meant.iter().copied().filter(reached).collect();
+        if !self.federated || asked.is_empty() {
+            return asked;
+        }
+        // What one relay is told, it tells the others that it reaches.
+        let side = self.network.site(index).side;
+        let answers = |relay: &Relay| relay.alive && relay.side == side;
+        let all = self.relays.iter().enumerate();
+        all.filter(|(_, relay)| answers(relay))
+            .map(|(at, _)| at)
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes over the wire, counted by kind and by peer.
 
 use crate::peer::PeerIndex;
+use std::collections::BTreeSet;
 use thrum_hive::io::StreamKind;
 use thrum_protocol::time::Millis;
 
@@ -19,6 +20,10 @@ pub enum Kind {
     Hint,
     /// a prompt, its answer, and what keeps them alive
     Task,
+    /// an announcement, to a neighbour in gossip's mesh
+    Gossip,
+    /// what announcements there are, to a neighbour outside it
+    GossipControl,
     /// a request to a relay, or its answer
     Relay,
     /// to find a way to a peer
@@ -27,13 +32,29 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Advert,
         Self::Hint,
         Self::Task,
+        Self::Gossip,
+        Self::GossipControl,
         Self::Relay,
         Self::Signal,
     ];
+
+    /// For tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Advert => "adverts",
+            Self::Hint => "hints",
+            Self::Task => "prompts and answers",
+            Self::Gossip => "announcements",
+            Self::GossipControl => "gossip's control",
+            Self::Relay => "to and from relays",
+            Self::Signal => "signalling",
+        }
+    }
 
     /// The kind of what goes over a stream.
     #[must_use]
@@ -51,10 +72,15 @@ impl Kind {
 pub struct Traffic {
     by_kind: [u64; Kind::ALL.len()],
     by_peer: Vec<u64>,
+    /// those whose messages are not counted
+    left_out: BTreeSet<PeerIndex>,
 }
 
 impl Traffic {
     pub(crate) fn add(&mut self, peer: PeerIndex, kind: Kind, count: u64) {
+        if self.left_out.contains(&peer) {
+            return;
+        }
         self.by_kind[kind as usize] += count;
         if self.by_peer.len() <= peer.0 {
             self.by_peer.resize(peer.0 + 1, 0);
@@ -80,8 +106,11 @@ impl Traffic {
         self.by_peer.iter().copied().max().unwrap_or(0)
     }
 
-    /// Counting begins anew.
-    pub fn reset(&mut self) {
-        *self = Self::default();
+    /// Counting begins anew, of all but some.
+    pub fn reset(&mut self, left_out: BTreeSet<PeerIndex>) {
+        *self = Self {
+            left_out,
+            ..Self::default()
+        };
     }
 }

@@ -2,6 +2,7 @@
 //! carries its outputs through the network.
 
 use crate::engine::{Jobs, Step};
+use crate::gossip::Gossip;
 use crate::liar::{Liar, Lie};
 use crate::network::{End, Network, Site, Weather};
 use crate::peer::{Asked, FakeEngine, Peer, PeerIndex};
@@ -47,6 +48,8 @@ pub struct World {
     pub federated: bool,
     /// what went over the wire
     pub traffic: Traffic,
+    /// what goes to everybody
+    pub gossip: Gossip,
     /// inputs handled
     pub steps: u64,
     pub(crate) rng: ChaCha8Rng,
@@ -103,12 +106,23 @@ pub enum Happening {
     EngineLost(PeerIndex),
     /// a machine asked to be woken
     Wake(PeerIndex),
+    /// a message of gossip arrives
+    Gossip {
+        /// who passed it on
+        from: PeerIndex,
+        /// to whom
+        to: PeerIndex,
+        /// its number
+        message: u64,
+    },
     /// a circuit has been up for as long as a relay carries one
     CircuitEnds(PeerIndex, PeerIndex, u64),
     /// a peer notices that a relay is out of reach
     LoseRelay(PeerIndex, usize),
     /// a relay notices that a peer is gone
     RelayForgets(usize, PeerIndex),
+    /// a tab opens
+    Open(PeerIndex),
     /// a tab is killed
     Die(PeerIndex),
     /// the person asks
@@ -136,6 +150,7 @@ impl World {
             keeps_log: true,
             federated: false,
             traffic: Traffic::default(),
+            gossip: Gossip::default(),
             steps: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             queue: BTreeMap::new(),
@@ -152,11 +167,32 @@ impl World {
     /// Opens a tab that was given all relays.
     pub fn add(&mut self, nature: Nature) -> PeerIndex {
         let relays = (0..self.relays.len()).collect();
-        self.add_at(nature, Site::default(), relays)
+        let index = self.create(nature, Site::default(), relays, self.now);
+        self.open_tab(index);
+        index
     }
 
-    /// Opens a tab somewhere that was given these relays.
-    pub fn add_at(&mut self, nature: Nature, site: Site, relays: Vec<usize>) -> PeerIndex {
+    /// A tab that opens somewhere at a moment to come and is given these relays.
+    pub fn add_later(
+        &mut self,
+        nature: Nature,
+        site: Site,
+        relays: Vec<usize>,
+        at: Millis,
+    ) -> PeerIndex {
+        let index = self.create(nature, site, relays, at);
+        self.at(at, Happening::Open(index));
+        index
+    }
+
+    /// A machine begins, and learns what day it is.
+    fn open_tab(&mut self, index: PeerIndex) {
+        self.drain(index);
+        let today = DAWN + self.now;
+        self.tell(index, Input::WallClock(today));
+    }
+
+    fn create(&mut self, nature: Nature, site: Site, relays: Vec<usize>, at: Millis) -> PeerIndex {
         let index = PeerIndex(self.peers.len());
         let mut secret = [0; 32];
         let mut seed = [0; 32];
@@ -179,7 +215,7 @@ impl World {
         self.peers.push(Peer {
             id,
             relays,
-            hive: Hive::new(config, self.now),
+            hive: Hive::new(config, at),
             liar: nature.lie.map(|lie| Liar::new(lie, key, liar_seed)),
             engine: FakeEngine {
                 model: nature.model,
@@ -194,14 +230,12 @@ impl World {
             next_stream: 1,
             store: BTreeMap::new(),
             asks: BTreeMap::new(),
+            questions: Vec::new(),
             misbehaviours: Vec::new(),
             events: Vec::new(),
         });
         self.by_id.insert(id, index);
         self.network.add(site);
-        self.drain(index);
-        let today = DAWN + self.now;
-        self.tell(index, Input::WallClock(today));
         index
     }
 
@@ -305,6 +339,7 @@ impl World {
                     self.tell(peer, Input::Wake);
                 }
             }
+            Happening::Gossip { from, to, message } => self.gossip_arrives(from, to, message),
             Happening::CircuitEnds(a, b, number) => {
                 if self.network.is_link(a, b, number) {
                     self.unlink(a, b, false);
@@ -312,6 +347,7 @@ impl World {
             }
             Happening::LoseRelay(peer, relay) => self.notices_lost_relay(peer, relay),
             Happening::RelayForgets(relay, peer) => self.relays[relay].drop_peer(peer),
+            Happening::Open(peer) => self.open_tab(peer),
             Happening::Die(peer) => self.die(peer),
             Happening::Ask(peer, request) => {
                 if self.peers[peer.0].alive {
@@ -365,6 +401,7 @@ impl World {
             return;
         };
         self.release(a, b, carrier);
+        self.gossip_unlinked(a, b);
         for (here, there) in [(a, b), (b, a)] {
             let wait = if unnoticed {
                 Millis(self.draw(LONGEST_SILENCE))

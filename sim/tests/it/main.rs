@@ -2,5 +2,6 @@
 
 mod crowds;
 mod liars;
+mod meshes;
 mod scene;
 mod scenes;
