@@ -1,6 +1,7 @@
 //! Peers that break the protocol. A liar is an honest machine whose outputs are twisted on their
 //! way out, with the liar's own key, so that everything about it is right except the lie.
 
+use crate::rumour;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,14 @@ pub enum Lie {
     AskerStaysSilent,
     /// accepts twice
     AcceptsTwice,
+    /// neighbour: announces itself hundreds of times
+    AnnouncesFlood,
+    /// neighbour: announces what it did not sign
+    AnnouncesForged,
+    /// neighbour: announces what ended long ago: not reported, for a clock may be wrong
+    AnnouncesLate,
+    /// neighbour: announces its first word again and again
+    AnnouncesReplayed,
     /// says it is done with a wrong count of tokens
     CountsWrong,
     /// never stops generating
@@ -103,7 +112,11 @@ impl Lie {
     ];
 
     /// Every lie of a neighbour, who need not donate or ask, in order.
-    pub const NEIGHBOURS: [Self; 4] = [
+    pub const NEIGHBOURS: [Self; 8] = [
+        Self::AnnouncesFlood,
+        Self::AnnouncesForged,
+        Self::AnnouncesLate,
+        Self::AnnouncesReplayed,
         Self::HintsInvented,
         Self::HintsFlood,
         Self::HintsTooMany,
@@ -129,6 +142,8 @@ pub struct Liar {
     muted: BTreeSet<StreamId>,
     /// neighbours that were flooded
     greeted: BTreeSet<NodeId>,
+    /// its first announcement
+    first_word: Option<Vec<u8>>,
 }
 
 /// Streams that the machine does not know of; it numbers its own from 0.
@@ -157,6 +172,7 @@ impl Liar {
             kept: Vec::new(),
             muted: BTreeSet::new(),
             greeted: BTreeSet::new(),
+            first_word: None,
         }
     }
 
@@ -192,6 +208,11 @@ impl Liar {
                     outputs.extend(self.greet(peer));
                 }
                 outputs
+            }
+            Output::Publish { topic, bytes } => {
+                let words = rumour::twisted(self.lie, &self.key, &mut self.first_word, bytes);
+                let publish = |bytes| Output::Publish { topic, bytes };
+                words.into_iter().map(publish).collect()
             }
             Output::Send { stream, frame } if self.task_streams.contains_key(&stream) => {
                 self.twist_frame(stream, frame)

@@ -19,5 +19,6 @@ pub mod network;
 pub mod peer;
 mod places;
 pub mod relay;
+mod rumour;
 pub mod traffic;
 pub mod world;

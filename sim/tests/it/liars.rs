@@ -2,11 +2,13 @@
 //! lie is found out. Silence is not reported as a lie: it happens to the honest.
 
 use crate::scene::Scene;
+use thrum_protocol::id::NodeId;
 use thrum_protocol::time::Millis;
-use thrum_protocol::view::{AskErrorCode, AskUpdate};
+use thrum_protocol::view::{AskErrorCode, AskUpdate, Command, DonateLimits};
 use thrum_sim::crowd::model;
 use thrum_sim::liar::Lie;
 use thrum_sim::network::Weather;
+use thrum_sim::peer::{Peer, PeerIndex};
 use thrum_sim::world::{Nature, World};
 
 #[test]
@@ -300,4 +302,75 @@ fn connections(world: &World, peer: usize) -> usize {
     let start = format!(" {peer} ");
     let of = |line: &&str| line.contains(&start) && line.contains("connected to peer");
     world.log.lines().filter(of).count()
+}
+
+#[test]
+fn a_forged_announcement_is_found_by_verifying() {
+    let world = donors_announce(Lie::AnnouncesForged);
+    announcer_is_found(&world, "with a wrong signature");
+    assert_eq!(who_knows_of_the_liar(&world), [0_usize; 0]);
+}
+
+#[test]
+fn announcements_without_end_are_found_by_their_rate() {
+    let world = donors_announce(Lie::AnnouncesFlood);
+    announcer_is_found(&world, "floods with announcements");
+}
+
+#[test]
+fn an_announcement_repeated_without_end_is_found_by_its_rate() {
+    let world = donors_announce(Lie::AnnouncesReplayed);
+    announcer_is_found(&world, "floods with announcements");
+}
+
+#[test]
+fn an_announcement_that_has_ended_convinces_nobody() {
+    let world = donors_announce(Lie::AnnouncesLate);
+    assert_eq!(who_knows_of_the_liar(&world), [0_usize; 0]);
+    let reports = world.peers.iter().map(|peer| peer.misbehaviours.len());
+    assert_eq!(reports.sum::<usize>(), 0, "a clock may be wrong");
+}
+
+/// Six donors, the first of whom lies about itself, and what they know after two minutes. The honest
+/// all know each other.
+fn donors_announce(lie: Lie) -> World {
+    let mut donors = vec![(Some(lie), 5)];
+    donors.extend([(None, 40); 5]);
+    let mut world = neighbours(63, &donors);
+    for donor in 0..donors.len() {
+        world.command(PeerIndex(donor), Command::Donate(DonateLimits::default()));
+    }
+    world.run_until(Millis(120_000));
+    for donor in 1..donors.len() {
+        let id = world.peers[donor].id;
+        for honest in world.peers[1..].iter().filter(|peer| peer.id != id) {
+            assert!(knows(&world, honest, id), "donor {donor}");
+        }
+    }
+    world
+}
+
+fn knows(world: &World, peer: &Peer, of: NodeId) -> bool {
+    let view = peer.hive.snapshot(world.now);
+    view.announced.iter().any(|it| it.peer_id == of)
+}
+
+fn who_knows_of_the_liar(world: &World) -> Vec<usize> {
+    let liar = world.peers[0].id;
+    let knowing = |(_, peer): &(usize, &Peer)| knows(world, peer, liar);
+    let knowing = world.peers.iter().enumerate().filter(knowing);
+    knowing.map(|(place, _)| place).collect()
+}
+
+/// Its direct neighbours say so, and nobody accuses anybody else.
+fn announcer_is_found(world: &World, how: &str) {
+    let liar = world.peers[0].id;
+    let mut found = 0;
+    for honest in &world.peers[1..] {
+        for (accused, what) in &honest.misbehaviours {
+            assert_eq!(*accused, liar, "{what}");
+            found += usize::from(what.contains(how));
+        }
+    }
+    assert!(found > 0);
 }
