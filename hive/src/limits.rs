@@ -74,6 +74,8 @@ pub const FAR_PERIOD: Millis = Millis(4 * 60_000);
 /// ms; from there being too many links until the worst is asked to leave. A guest has asked its
 /// question by then, and a newcomer's round trip and advert are known.
 pub const PRUNE_GRACE: Millis = Millis(10_000);
+/// ms; the same where nobody else could be taken at all. A guest that is refused comes again.
+pub const PRUNE_SOON: Millis = Millis(2_000);
 /// ms; who was asked to leave and has not is disconnected.
 pub const PART_TIMEOUT: Millis = Millis(3_000);
 /// ms; how long a peer that parted, or that we parted from, is not dialled.

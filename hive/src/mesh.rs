@@ -264,7 +264,8 @@ impl Rounds {
     }
 
     pub(crate) fn trim_within(&mut self, now: Millis, wait: Millis) {
-        self.trim_at.get_or_insert(now + wait);
+        let at = now + wait;
+        self.trim_at = Some(self.trim_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     pub(crate) fn next_wake(&self) -> Millis {

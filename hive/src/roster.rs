@@ -8,7 +8,7 @@ use crate::io::{Found, Output, Way};
 use crate::limits::{
     ADVERT_RESTART, ADVERT_TIMEOUT, DIRECT_RETRY_BUSY, DIRECT_RETRY_MIN, ENOUGH_PEERS, FAR_LINKS,
     FULL_PEERS, LINK_STABLE, MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS,
-    PARTED_PAUSE, PEER_FORGOTTEN, PRUNE_GRACE, SWEEP_PERIOD, TARGET_PEERS,
+    PARTED_PAUSE, PEER_FORGOTTEN, PRUNE_GRACE, PRUNE_SOON, SWEEP_PERIOD, TARGET_PEERS,
 };
 use crate::mesh::{self, MARGIN, Prospect, Rounds, Spread, Wants};
 use crate::misbehaviour::Misbehaviour;
@@ -171,7 +171,7 @@ impl Roster {
                 self.rounds.challenged = true;
                 self.rounds.trim_within(now, PRUNE_GRACE);
             }
-            _ if staying > FULL_PEERS => self.rounds.trim_within(now, PRUNE_GRACE),
+            _ if staying > FULL_PEERS => self.rounds.trim_within(now, prune_after(staying)),
             Some(Purpose::Challenge | Purpose::Far | Purpose::Near | Purpose::Asked) | None => {}
         }
         env.log(
@@ -554,7 +554,7 @@ impl Roster {
             return None;
         }
         if staying > FULL_PEERS {
-            self.rounds.trim_within(now, PRUNE_GRACE);
+            self.rounds.trim_within(now, prune_after(staying));
         }
         let neighbours = self.neighbours(now);
         let spread = Spread::of(&neighbours);
@@ -708,5 +708,14 @@ impl Roster {
         let (gone, _) = mesh::draw(from, &mut env.rng)?;
         self.others.remove(gone);
         Some(())
+    }
+}
+
+/// How long there may be too many links: where there is no room for a guest at all, not for long.
+fn prune_after(staying: usize) -> Millis {
+    if staying >= MAX_CONNECTED_PEERS {
+        PRUNE_SOON
+    } else {
+        PRUNE_GRACE
     }
 }

@@ -1,16 +1,17 @@
 //! Which links are made, kept, exchanged and given up.
 
-use crate::bench::{Bench, Remote, a_prompt};
+use crate::bench::{Bench, Remote, a_prompt, request};
 use thrum_hive::io::{Input, Output, StreamId, StreamKind};
 use thrum_hive::limits::{
     CHURN_PERIOD, DIAL_BACKOFF_MAX, ENOUGH_PEERS, FULL_PEERS, MAX_CONNECTED_PEERS,
-    MAX_HINTED_KNOWN, PART_TIMEOUT, PARTED_PAUSE, PRUNE_GRACE, TARGET_PEERS,
+    MAX_HINTED_KNOWN, PART_TIMEOUT, PARTED_PAUSE, PRUNE_GRACE, PRUNE_SOON, TARGET_PEERS,
 };
 use thrum_protocol::SigningKey;
 use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::NodeId;
 use thrum_protocol::limits::MAX_HINTED_PEERS;
 use thrum_protocol::time::Millis;
+use thrum_protocol::view::{Command, Route};
 
 #[test]
 fn above_a_full_table_the_worst_is_told_of_others_and_leaves() {
@@ -84,6 +85,39 @@ fn a_peer_too_many_for_the_browser_is_refused_at_once() {
     let mut bench = full(MAX_CONNECTED_PEERS);
     let peer = Remote::new(99).id;
     assert!(bench.connect(peer).contains(&Output::Disconnect { peer }));
+}
+
+#[test]
+fn a_table_without_a_free_place_gets_one_soon() {
+    let mut bench = full(MAX_CONNECTED_PEERS);
+    // Once the links are old enough to be judged.
+    let mut asked = parted(&bench.pass(PRUNE_GRACE)).len();
+    asked += parted(&bench.pass(Millis(2 * PRUNE_SOON.0))).len();
+    assert!(asked >= 1, "{asked}");
+    assert!(asked <= MAX_CONNECTED_PEERS - FULL_PEERS, "{asked}");
+}
+
+#[test]
+fn a_full_table_makes_room_for_whom_it_asked_for() {
+    let mut bench = full(FULL_PEERS);
+    let peer = Remote::new(99).id;
+    bench.pass(PRUNE_GRACE);
+    bench.find([peer]);
+    let mut ask = request(1);
+    ask.route = Route::PeerId(peer);
+    assert_eq!(dials(&bench.command(Command::Ask(ask))), [peer]);
+    for byte in 50..52 {
+        bench.connect(Remote::new(byte).id);
+    }
+    assert_eq!(bench.snapshot().peers.len(), MAX_CONNECTED_PEERS);
+    let outputs = bench.connect(peer);
+    let gone = |output: &Output| match output {
+        Output::Disconnect { peer } => Some(*peer),
+        _ => None,
+    };
+    let gone: Vec<NodeId> = outputs.iter().filter_map(gone).collect();
+    assert_eq!(gone.len(), 1);
+    assert_ne!(gone[0], peer);
 }
 
 #[test]
