@@ -80,6 +80,21 @@ export async function buildRelay(profile) {
   return binary;
 }
 
+/** What fills a relay with peers, for its figures. */
+export async function buildCrowd() {
+  const binary = path.join(root, "target/native/examples/crowd");
+  const print = fingerprint([...manifests, "protocol", "relay"]);
+  await stage({
+    title: "a crowd for the relay",
+    usually: "1 minute",
+    done: () => changedSince("crowd", binary, print),
+    run: async () => {
+      await run("cargo", ["build", "--profile", "native", "-p", "thrum-relay", "--example", "crowd"]);
+      stamp("crowd", print);
+    },
+  });
+}
+
 /** Everything that is served. */
 export async function buildSite() {
   await buildPage();

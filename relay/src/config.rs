@@ -167,7 +167,7 @@ pub struct Settings {
     pub max_connections_per_ip: Option<u32>,
 
     /// Logs what this filter lets through, as in `warn,thrum_relay=debug`
-    /// [default: warn,thrum_relay=info].
+    /// [default: warn,libp2p_kad=error,thrum_relay=info].
     #[arg(long, value_name = "FILTER", env = "THRUM_LOG")]
     pub log: Option<String>,
 
@@ -255,7 +255,7 @@ impl Default for Config {
             key: default_state().join(KEY_FILE),
             max_connections: limits::DEFAULT_MAX_CONNECTIONS,
             max_connections_per_ip: limits::DEFAULT_MAX_CONNECTIONS_PER_IP,
-            log: "warn,thrum_relay=info".to_owned(),
+            log: "warn,libp2p_kad=error,thrum_relay=info".to_owned(),
             log_format: LogFormat::Text,
             ice_servers: Vec::new(),
         }

@@ -1,5 +1,5 @@
 // A relay of js-libp2p with its default limits (2 minutes, 128 KiB a circuit): prints its address,
-// and ends with its standard input.
+// and ends with its standard input. A number as its argument is how many peers it is to take.
 import "./with_resolvers.mjs";
 
 const [{ createLibp2p }, { circuitRelayServer }, { identify }, { noise }, { webSockets }, { yamux }] =
@@ -8,14 +8,17 @@ const [{ createLibp2p }, { circuitRelayServer }, { identify }, { noise }, { webS
     import("@libp2p/noise"), import("@libp2p/websockets"), import("@libp2p/yamux"),
   ]);
 
+const many = Number(process.argv[2] ?? 0);
 const relay = await createLibp2p({
   addresses: { listen: ["/ip4/127.0.0.1/tcp/0/ws"] },
   transports: [webSockets()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
+  // By default five new connections a second of one host are taken, and 300 in all.
+  ...(many ? { connectionManager: { maxConnections: many, inboundConnectionThreshold: 1e6, maxIncomingPendingConnections: 1000 } } : {}),
   services: {
     identify: identify(),
-    relay: circuitRelayServer({ reservations: { maxReservations: 200 } }),
+    relay: circuitRelayServer({ reservations: { maxReservations: many || 200 } }),
   },
 });
 console.log(relay.getMultiaddrs()[0].toString());

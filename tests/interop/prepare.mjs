@@ -12,7 +12,7 @@ export const site = path.join(interopRoot, "site");
 const PACKAGES = ["package.json", "package-lock.json", ".npmrc"];
 const SCRIPTS = ["js_peer.mjs", "js_relay.mjs", "with_resolvers.mjs"];
 
-async function packages() {
+export async function packages() {
   const print = fingerprint(PACKAGES.map((file) => `tests/interop/${file}`));
   await stage({
     title: "packages to talk to (js-libp2p)",

@@ -37,6 +37,8 @@ impl Net {
         }
         if let Ok(endpoint) = &endpoint {
             self.ice.advise(index, endpoint.ice_servers.clone());
+            let federated = endpoint.federated.clone();
+            self.vouched.told(self.clock.now(), index, federated);
         }
         let failed = match endpoint {
             Err(reason) => reason,
@@ -118,6 +120,9 @@ impl Net {
         // and when it is dialled is the machine's to say.
         if self.relays.iter().any(|slot| slot.is_of(&peer)) {
             self.swarm.close_connection(connection);
+            return;
+        }
+        if self.is_vouched(&peer, endpoint) {
             return;
         }
         let Some(node) = node_id(&peer) else {

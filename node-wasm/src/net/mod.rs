@@ -1,8 +1,8 @@
 //! The swarm: carries out what the machine wants of the network and says what happened there.
 //!
 //! A relay and a peer are told apart by the peer id that the relay announced. Peers are dialled
-//! through relays that this node is connected to, never at addresses that a peer made up: a tab
-//! must not knock at hosts of a stranger's choice.
+//! through relays that this node is connected to, or that these vouch for, never at addresses that
+//! a peer made up: a tab must not knock at hosts of a stranger's choice.
 
 mod addresses;
 mod behaviour;
@@ -18,6 +18,7 @@ mod relays;
 mod streams;
 mod table;
 mod turn;
+mod vouched;
 
 use crate::clock::Clock;
 use crate::options::NodeOptions;
@@ -47,6 +48,7 @@ use thrum_protocol::id::NodeId;
 use thrum_protocol::{ADVERT_STREAM, HINT_STREAM, TASK_STREAM};
 use thrum_rtc::browser::Control;
 use turn::{Kept, Purpose, Told};
+use vouched::Vouched;
 
 /// count; one address after the other, the best first.
 const ONE_AT_A_TIME: NonZeroU8 = NonZeroU8::MIN;
@@ -56,6 +58,8 @@ pub(crate) struct Net {
     swarm: Swarm<Behaviour>,
     relays: Vec<RelaySlot>,
     resolving: FuturesUnordered<LocalBoxFuture<'static, Resolved>>,
+    vouched: Vouched,
+    vouching: FuturesUnordered<LocalBoxFuture<'static, vouched::Told>>,
     discovery: Discovery,
     questions: Questions,
     unjudged: Unjudged,
@@ -104,6 +108,8 @@ impl Net {
             swarm,
             relays: options.relays.iter().cloned().map(RelaySlot::new).collect(),
             resolving: FuturesUnordered::new(),
+            vouched: Vouched::default(),
+            vouching: FuturesUnordered::new(),
             discovery: Discovery::default(),
             questions: Questions::default(),
             unjudged: Unjudged::default(),
@@ -307,16 +313,19 @@ impl Net {
             .map(RelayIndex)
     }
 
-    /// Ways to `peer` through our own relays, of which its `addresses` name at least the peer id.
+    /// Ways to `peer` through the relays that its `addresses` name: first those that are ours, then
+    /// those that ours vouch for, each by the address that we know ourselves.
     fn circuits(&self, peer: PeerId, addresses: &[String], way: Way) -> Vec<Multiaddr> {
         let named: Vec<PeerId> = addresses
             .iter()
             .filter_map(|text| discovery::relay_in(&text.parse().ok()?))
             .collect();
         let ours = self.relays.iter().filter_map(RelaySlot::connected_address);
-        ours.filter(|(relay, _)| named.contains(relay))
-            .map(|(_, address)| {
-                let circuit = address.clone().with(Protocol::P2pCircuit);
+        let ours = ours.filter(|(relay, _)| named.contains(relay));
+        ours.map(|(_, address)| address.clone())
+            .chain(self.ways_to_vouched(&named))
+            .map(|address| {
+                let circuit = address.with(Protocol::P2pCircuit);
                 let carrier = match way {
                     Way::Direct | Way::Turn => circuit.with(Protocol::WebRTC),
                     Way::Relayed => circuit,
@@ -342,6 +351,10 @@ impl Stream for Net {
             }
             if let Poll::Ready(Some(resolved)) = this.resolving.poll_next_unpin(context) {
                 this.on_resolved(resolved);
+                continue;
+            }
+            if let Poll::Ready(Some(told)) = this.vouching.poll_next_unpin(context) {
+                this.on_vouched(told);
                 continue;
             }
             if let Poll::Ready(Some(told)) = this.asking_turn.poll_next_unpin(context) {

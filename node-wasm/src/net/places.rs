@@ -64,6 +64,7 @@ impl Net {
             return;
         };
         let found = answer.found;
+        self.ask_for_ways(relay, &found);
         self.ready.push_back(match answer.subject {
             Subject::Everybody => Input::Discovered { relay, found },
             Subject::OfModel(model) => Input::LookedUp {

@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// count; addresses of one relay that are tried.
 const MAX_ADDRESSES: usize = 8;
 
+/// count; relays that one relay may vouch for. It federates with no more.
+const MAX_FEDERATED: usize = 8;
+
 /// A relay that can be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
@@ -18,6 +21,16 @@ pub(super) struct Endpoint {
     pub(super) addresses: Vec<Multiaddr>,
     /// that it advises
     pub(super) ice_servers: Vec<IceServer>,
+    /// that it vouches for
+    pub(super) federated: Vec<Federated>,
+}
+
+/// A relay whose peers are found at another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Federated {
+    pub(super) peer: PeerId,
+    /// as those of an [`Endpoint`]
+    pub(super) addresses: Vec<Multiaddr>,
 }
 
 /// What `GET /api/relay` says, as far as a tab needs it.
@@ -28,6 +41,25 @@ struct Description {
     addrs: Vec<String>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
+    #[serde(default)]
+    federated: Vec<Listed>,
+}
+
+/// A relay in the answer of another.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    peer_id: String,
+    addrs: Vec<String>,
+}
+
+impl Listed {
+    /// `None` where this page may dial none of its addresses.
+    fn dialled(self) -> Option<Federated> {
+        let peer = self.peer_id.parse().ok()?;
+        let addresses = addresses_in(&self.addrs, peer);
+        (!addresses.is_empty()).then_some(Federated { peer, addresses })
+    }
 }
 
 /// The way a relay is reached, from the best to the worst for a page that came over HTTP.
@@ -55,20 +87,20 @@ pub(super) async fn resolve(text: &str) -> Result<Endpoint, String> {
         .peer_id
         .parse()
         .map_err(|error| format!("{url} names no peer: {error}"))?;
-    let addresses = description
-        .addrs
-        .iter()
-        .filter_map(|text| text.parse().ok())
-        .filter_map(|address| with_peer(address, peer));
-    let addresses = ordered(addresses, page_is_secure());
+    let addresses = addresses_in(&description.addrs, peer);
     if addresses.is_empty() {
         return Err(format!("{url} lists no address that this page may dial"));
     }
     let ice_servers = description.ice_servers.into_iter();
+    let federated = description.federated.into_iter();
     Ok(Endpoint {
         peer,
         addresses,
         ice_servers: ice_servers.filter(|it| it.wrong().is_none()).collect(),
+        federated: federated
+            .filter_map(Listed::dialled)
+            .take(MAX_FEDERATED)
+            .collect(),
     })
 }
 
@@ -86,7 +118,15 @@ fn from_multiaddr(text: &str) -> Result<Endpoint, String> {
         peer,
         addresses: vec![address],
         ice_servers: Vec::new(),
+        federated: Vec::new(),
     })
+}
+
+/// Those of a peer's addresses that this page may dial, the best first.
+fn addresses_in(texts: &[String], peer: PeerId) -> Vec<Multiaddr> {
+    let addresses = texts.iter().filter_map(|text| text.parse().ok());
+    let addresses = addresses.filter_map(|address| with_peer(address, peer));
+    ordered(addresses, page_is_secure())
 }
 
 /// `address` ending in the peer's id; `None` where it names another peer or a way through one.
