@@ -75,6 +75,11 @@ test("what a tab offers is written into the relay's table, and what nobody offer
     }).catch((error) => error.code));
     assert.equal(refused, "unknown_model");
     assert.ok((await metric(relay, "thrum_relay_provider_lookups_total")) > 0);
+
+    const registered = () => metric(relay, "thrum_relay_registrations");
+    await until("both are registered, and the donor's model", async () => (await registered()) === 3);
+    await donor.page.evaluate(() => window.node.finish());
+    await until("the donor's model is not any more", async () => (await registered()) === 2);
     await Promise.all([donor, asker].map(({ context }) => context.close()));
   } finally {
     await relay.remove();

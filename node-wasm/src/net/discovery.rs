@@ -4,7 +4,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::rendezvous::client::{Behaviour, Event};
 use libp2p::rendezvous::{ErrorCode, Namespace, Registration};
 use libp2p::{Multiaddr, PeerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thrum_hive::io::Found;
 use thrum_protocol::id::{ModelId, NodeId};
 use thrum_protocol::limits::MAX_TEXT_BYTES;
@@ -30,6 +30,8 @@ const MAX_ADDRESSES: usize = 8;
 #[derive(Default)]
 pub(super) struct Discovery {
     askings: BTreeMap<(PeerId, String), Asking>,
+    /// models that relays were told of; the machine offers a few
+    offered: BTreeSet<(PeerId, ModelId)>,
 }
 
 struct Asking {
@@ -138,9 +140,35 @@ impl Discovery {
         }
     }
 
-    /// Askings that a relay does not answer any more, since the connection ended.
+    /// Lets a relay know that this node answers with a model.
+    pub(super) fn offer(&mut self, rendezvous: &mut Behaviour, relay: PeerId, model: ModelId) {
+        self.offered.insert((relay, model));
+        register(rendezvous, relay, Subject::OfModel(model));
+    }
+
+    /// Takes that back. libp2p then renews no registration at this relay when the node's addresses
+    /// change, so it is told of the others once more.
+    pub(super) fn withdraw(&mut self, rendezvous: &mut Behaviour, relay: PeerId, model: ModelId) {
+        self.offered.remove(&(relay, model));
+        unregister(rendezvous, relay, Subject::OfModel(model));
+        register(rendezvous, relay, Subject::Everybody);
+        for &(_, other) in self.offered.iter().filter(|(at, _)| *at == relay) {
+            register(rendezvous, relay, Subject::OfModel(other));
+        }
+    }
+
+    /// Tells a relay that this node goes away.
+    pub(super) fn leave(&mut self, rendezvous: &mut Behaviour, relay: PeerId) {
+        unregister(rendezvous, relay, Subject::Everybody);
+        for &(_, model) in self.offered.iter().filter(|(at, _)| *at == relay) {
+            unregister(rendezvous, relay, Subject::OfModel(model));
+        }
+    }
+
+    /// What a relay is not asked for or told of any more, since the connection ended.
     pub(super) fn forget(&mut self, relay: PeerId) {
         self.askings.retain(|(of, _), _| *of != relay);
+        self.offered.retain(|(at, _)| *at != relay);
     }
 
     fn answered(&mut self, asking: (PeerId, String)) -> Option<Answer> {
@@ -168,7 +196,7 @@ fn register_for(rendezvous: &mut Behaviour, relay: PeerId, namespace: Namespace,
 }
 
 /// Takes a registration back.
-pub(super) fn unregister(rendezvous: &mut Behaviour, relay: PeerId, subject: Subject) {
+fn unregister(rendezvous: &mut Behaviour, relay: PeerId, subject: Subject) {
     rendezvous.unregister(subject.namespace(), relay);
 }
 

@@ -287,7 +287,7 @@ impl Net {
         for index in 0..self.relays.len() {
             if let Some(peer) = self.connected_relay(RelayIndex(index)) {
                 let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
-                discovery::unregister(rendezvous, peer, Subject::Everybody);
+                self.discovery.leave(rendezvous, peer);
             }
         }
         self.streams.cut_all();

@@ -1,7 +1,7 @@
 //! Where it is written down who answers with which model.
 
 use super::Net;
-use super::discovery::{self, Answer, Subject};
+use super::discovery::{Answer, Subject};
 use thrum_hive::io::{Input, Place, RelayIndex};
 use thrum_protocol::id::ModelId;
 
@@ -12,7 +12,7 @@ impl Net {
             Place::Rendezvous(relay) => {
                 if let Some(peer) = self.connected_relay(relay) {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
-                    discovery::register(rendezvous, peer, Subject::OfModel(model));
+                    self.discovery.offer(rendezvous, peer, model);
                 }
             }
             Place::Kad => self.provide(model),
@@ -25,7 +25,7 @@ impl Net {
             Place::Rendezvous(relay) => {
                 if let Some(peer) = self.connected_relay(relay) {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
-                    discovery::unregister(rendezvous, peer, Subject::OfModel(model));
+                    self.discovery.withdraw(rendezvous, peer, model);
                 }
             }
             Place::Kad => self.stop_providing(model),
