@@ -109,7 +109,7 @@ pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub const MIN_REGISTRATION_SECS: u64 = 30;
 
 /// Seconds; the longest life of a rendezvous registration, which is also what a client asks for
-/// that names none. A registration outlives its peer, so shorter is kinder to those who dial.
+/// that names none. It ends with the peer's last connection, whatever it says.
 pub const MAX_REGISTRATION_SECS: u64 = 2 * 60 * 60;
 
 /// Rendezvous namespaces of one peer: the product's and a few capabilities.

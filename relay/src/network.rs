@@ -287,6 +287,8 @@ impl Network {
                 if num_established == 0 {
                     self.metrics.gone(peer_id);
                     self.registering.remove(&peer_id);
+                    self.registrations.with(|_, store| store.left(peer_id));
+                    self.count_registrations();
                     self.federation.disconnected(&peer_id);
                 }
                 tracing::debug!(%peer_id, cause = cause.map(|c| c.to_string()), "disconnected");

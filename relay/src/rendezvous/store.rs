@@ -181,6 +181,20 @@ impl Store {
         self.remove(&(namespace.into(), peer), None);
     }
 
+    /// Takes all of a peer's own registrations away: it is connected no more, so nobody reaches it
+    /// through this relay.
+    pub(crate) fn left(&mut self, peer: PeerId) {
+        if !self.n_own_by_peer.contains_key(&peer) {
+            return;
+        }
+        let of_peer =
+            |(key, slot): (&Key, &Slot)| (key.1 == peer && slot.own.is_some()).then(|| key.clone());
+        let keys: Vec<_> = self.slots.iter().filter_map(of_peer).collect();
+        for key in keys {
+            self.remove(&key, None);
+        }
+    }
+
     /// Takes what a federated relay tells of one of its peers.
     pub(crate) fn learn(
         &mut self,

@@ -265,6 +265,33 @@ fn a_peer_at_several_relays_is_told_once_and_as_long_as_one_knows_it() {
 }
 
 #[test]
+fn who_has_left_is_told_of_by_others_only() {
+    let (mut store, peer, other) = (store(), key(), key());
+    let [here, elsewhere] = [(); 2].map(|()| PeerId::random());
+    let own = peer_of(&peer);
+    for namespace in ["n", "m"] {
+        let claim = claim(&peer, here, namespace);
+        store.register(START, own, claim).unwrap();
+    }
+    store
+        .learn(START, elsewhere, claim(&peer, elsewhere, "n"))
+        .unwrap();
+    let stays = claim(&other, here, "m");
+    store.register(START, peer_of(&other), stays).unwrap();
+    store.left(own);
+    assert_eq!((store.n_own(), store.n_foreign()), (1, 1));
+    let page = |store: &mut Store, namespace| {
+        discover(store, START, Some(namespace), None, None)
+            .unwrap()
+            .0
+    };
+    assert_eq!(page(&mut store, "n"), [own]);
+    assert_eq!(page(&mut store, "m"), [peer_of(&other)]);
+    store.left(own);
+    assert_eq!((store.n_own(), store.n_foreign()), (1, 1));
+}
+
+#[test]
 fn a_federated_relay_speaks_for_its_own_peers_and_so_many() {
     let (mut store, relay, other) = (store(), PeerId::random(), PeerId::random());
     let peer = key();

@@ -197,7 +197,7 @@ async fn a_registered_peer_is_found_with_an_address_that_works() {
         .await;
     assert_eq!(ttl, 120);
     let provider_id = provider.peer_id();
-    let _provider = provider.go_on();
+    let provider = provider.go_on();
     relay.await_metric("thrum_relay_registrations 1").await;
 
     let mut asker = Client::new();
@@ -219,6 +219,10 @@ async fn a_registered_peer_is_found_with_an_address_that_works() {
     assert_eq!(found[0].record.peer_id(), provider_id);
     let address = found[0].record.addresses()[0].clone();
     assert_eq!(asker.dial(address).await, Ok(provider_id));
+
+    // Nobody is sent to who has left.
+    provider.abort();
+    relay.await_metric("thrum_relay_registrations 0").await;
 }
 
 #[tokio::test]
@@ -236,8 +240,11 @@ async fn who_registers_too_often_is_disconnected() {
         .await;
     let most = thrum_relay::limits::MAX_REGISTRATIONS_PER_PEER;
     relay
-        .await_metric(&format!("thrum_relay_registrations {most}"))
+        .await_metric(&format!(
+            "thrum_relay_registration_requests_total{{outcome=\"Accepted\"}} {most}"
+        ))
         .await;
+    relay.await_metric("thrum_relay_registrations 0").await;
 }
 
 #[tokio::test]
