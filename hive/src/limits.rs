@@ -181,9 +181,10 @@ pub const ANNOUNCE_DELAY_PER_PEER: Millis = Millis(250);
 pub const ANNOUNCE_WINDOW: Millis = Millis(2 * 60_000);
 /// count; peers heard in [`ANNOUNCE_WINDOW`] that answer with our model: no more are needed.
 pub const ANNOUNCE_ENOUGH_OF_MODEL: usize = 8;
-/// count; peers heard in [`ANNOUNCE_WINDOW`] at all: ten a minute cost each peer of any number some
-/// sixty messages a minute, with five of six neighbours in gossip's mesh to pass each on to.
-pub const ANNOUNCE_ENOUGH: usize = 20;
+/// count; peers heard in [`ANNOUNCE_WINDOW`] at all: six a minute cost each peer of any number some
+/// forty messages a minute, with six neighbours in gossip's mesh to pass each on to. With twenty a
+/// thousand peers send 132 each in the minutes after they came, with twelve 103 (docs/mesh.md).
+pub const ANNOUNCE_ENOUGH: usize = 12;
 /// count; peers remembered from their announcements. Several times what [`ANNOUNCE_ENOUGH`] brings
 /// within a record's life.
 pub const MAX_ANNOUNCED: usize = 256;
