@@ -3,14 +3,16 @@
 //! Dials few at a time up to [`TARGET_PEERS`], those that [`crate::mesh`] finds worth it, and lets
 //! the worst go where there are too many. It does not open streams.
 
+mod choice;
+
 use crate::env::{Env, earlier};
 use crate::io::{Found, Output, Way};
 use crate::limits::{
-    ADVERT_RESTART, ADVERT_TIMEOUT, DIRECT_RETRY_BUSY, DIRECT_RETRY_MIN, ENOUGH_PEERS, FAR_LINKS,
-    FULL_PEERS, LINK_STABLE, MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS,
-    PARTED_PAUSE, PEER_FORGOTTEN, PRUNE_GRACE, PRUNE_SOON, SWEEP_PERIOD, TARGET_PEERS,
+    ADVERT_RESTART, ADVERT_TIMEOUT, DIRECT_RETRY_BUSY, DIRECT_RETRY_MIN, ENOUGH_PEERS, FULL_PEERS,
+    LINK_STABLE, MAX_CONNECTED_PEERS, MAX_DIALS, MAX_HINTED_KNOWN, MAX_KNOWN_PEERS, PARTED_PAUSE,
+    PEER_FORGOTTEN, PRUNE_GRACE, SWEEP_PERIOD, TARGET_PEERS,
 };
-use crate::mesh::{self, MARGIN, Prospect, Rounds, Spread, Wants};
+use crate::mesh::{self, Rounds, Wants};
 use crate::misbehaviour::Misbehaviour;
 use crate::pace::Pace;
 use crate::peer::{Heard, Link, Peer, Purpose, Source};
@@ -18,7 +20,7 @@ use std::collections::BTreeMap;
 use thrum_protocol::advert::Advert;
 use thrum_protocol::hint::{Hint, HintedPeer};
 use thrum_protocol::id::NodeId;
-use thrum_protocol::limits::{ADVERT_TTL, MAX_HINTED_ADDRESSES, MAX_HINTED_PEERS};
+use thrum_protocol::limits::ADVERT_TTL;
 use thrum_protocol::time::Millis;
 use thrum_protocol::view::{Event, LinkView, LogLevel, Path};
 
@@ -171,7 +173,7 @@ impl Roster {
                 self.rounds.challenged = true;
                 self.rounds.trim_within(now, PRUNE_GRACE);
             }
-            _ if staying > FULL_PEERS => self.rounds.trim_within(now, prune_after(staying)),
+            _ if staying > FULL_PEERS => self.rounds.trim_within(now, choice::prune_after(staying)),
             Some(Purpose::Challenge | Purpose::Far | Purpose::Near | Purpose::Asked) | None => {}
         }
         env.log(
@@ -436,208 +438,6 @@ impl Roster {
         }
     }
 
-    /// Those of the connected that stay.
-    fn neighbours(&self, now: Millis) -> Vec<Prospect> {
-        self.living()
-            .filter(|(_, peer)| peer.stays())
-            .map(|(id, peer)| peer.prospect(id, &self.wants, now))
-            .collect()
-    }
-
-    fn strangers(&self, now: Millis) -> Vec<Prospect> {
-        self.others
-            .iter()
-            .filter(|(_, known)| known.may_dial(now))
-            .map(|(&id, known)| known.prospect(id, &self.wants, now))
-            .collect()
-    }
-
-    fn dial_more(&mut self, env: &mut Env) {
-        let mut dialling = self.dialling_count();
-        let mut wanted = self
-            .target()
-            .saturating_sub(self.staying_count() + dialling);
-        if wanted == 0 || dialling >= MAX_DIALS || env.now < self.dials_from() {
-            return;
-        }
-        let mut strangers = self.strangers(env.now);
-        let mut far = FAR_LINKS.saturating_sub(self.far_count());
-        let spread = Spread::of(&self.neighbours(env.now));
-        while wanted > 0 && dialling < MAX_DIALS {
-            let drawn = if far > 0 {
-                mesh::draw(&strangers, &mut env.rng).copied()
-            } else {
-                spread
-                    .choose(&strangers, &mut env.rng)
-                    .map(|(chosen, _)| chosen)
-            };
-            let Some(chosen) = drawn else {
-                return;
-            };
-            let purpose = if far > 0 { Purpose::Far } else { Purpose::Near };
-            strangers.retain(|it| it.peer != chosen.peer);
-            self.dial(env, chosen.peer, purpose);
-            far = far.saturating_sub(1);
-            wanted -= 1;
-            dialling += 1;
-        }
-    }
-
-    /// Links to dial for; where relays carry all of them, no more than it takes.
-    fn target(&self) -> usize {
-        if self.blocked() {
-            ENOUGH_PEERS
-        } else {
-            TARGET_PEERS
-        }
-    }
-
-    /// When more may be dialled after failures: sooner while we have few links.
-    fn dials_from(&self) -> Millis {
-        self.pace.until(self.staying_count() < ENOUGH_PEERS)
-    }
-
-    /// Links drawn by lot, and dials for them.
-    fn far_count(&self) -> usize {
-        let far = |peer: &Peer| {
-            let linked = peer.link.as_ref();
-            linked.is_some_and(|link| link.purpose == Some(Purpose::Far) && !link.leaving)
-                || peer.dialled_for(Purpose::Far)
-        };
-        self.living().filter(|(_, peer)| far(peer)).count()
-    }
-
-    /// Somebody who promises more than the worst neighbour is invited to take its place.
-    fn challenge(&mut self, env: &mut Env, busy: impl Fn(NodeId) -> bool) {
-        let waits = env.now < self.dials_from();
-        if waits || self.staying_count() < TARGET_PEERS || self.dialling_count() > 0 {
-            return;
-        }
-        let neighbours = self.neighbours(env.now);
-        let spread = Spread::of(&neighbours);
-        let worst = self.worst(env.now, &neighbours, &spread, busy);
-        let best = spread.choose(&self.strangers(env.now), &mut env.rng);
-        if let (Some((_, worth)), Some((stranger, promise))) = (worst, best)
-            && promise > worth + MARGIN
-        {
-            self.dial(env, stranger.peer, Purpose::Challenge);
-        }
-    }
-
-    /// One of the links drawn by lot is drawn anew; the oldest is worth what it is worth from now.
-    fn look_far(&mut self, env: &mut Env) {
-        let strangers = self.strangers(env.now);
-        let Some(drawn) = mesh::draw(&strangers, &mut env.rng).map(|it| it.peer) else {
-            return;
-        };
-        if self.staying_count() >= TARGET_PEERS && self.far_count() >= FAR_LINKS {
-            let far = |link: &&mut Link| link.purpose == Some(Purpose::Far);
-            let links = self.live.values_mut().filter_map(|it| it.link.as_mut());
-            if let Some(oldest) = links.filter(far).min_by_key(|link| link.since) {
-                oldest.purpose = Some(Purpose::Near);
-            }
-        }
-        self.dial(env, drawn, Purpose::Far);
-    }
-
-    /// While there are too many links, the worst goes.
-    fn trim(&mut self, env: &mut Env, busy: impl Fn(NodeId) -> bool) -> Option<(NodeId, Hint)> {
-        let now = env.now;
-        if self.rounds.trim_at.is_none_or(|at| now < at) {
-            return None;
-        }
-        self.rounds.trim_at = None;
-        let staying = self.staying_count();
-        let challenged = std::mem::take(&mut self.rounds.challenged);
-        let most = if challenged { TARGET_PEERS } else { FULL_PEERS };
-        if staying <= most {
-            return None;
-        }
-        if staying > FULL_PEERS {
-            self.rounds.trim_within(now, prune_after(staying));
-        }
-        let neighbours = self.neighbours(now);
-        let spread = Spread::of(&neighbours);
-        let (worst, _) = self.worst(now, &neighbours, &spread, busy)?;
-        let hint = self.hint_for(env, worst.peer);
-        let known = self.peer_mut(worst.peer)?;
-        known.let_alone(now + PARTED_PAUSE);
-        known.link.as_mut()?.leaving = true;
-        Some((worst.peer, hint))
-    }
-
-    /// Whether the worst neighbour goes at once because somebody waits for this peer.
-    fn yield_to(&mut self, env: &mut Env, peer: NodeId, busy: impl Fn(NodeId) -> bool) -> bool {
-        if !self
-            .peer(peer)
-            .is_some_and(|it| it.dialled_for(Purpose::Asked))
-        {
-            return false;
-        }
-        let neighbours = self.neighbours(env.now);
-        let spread = Spread::of(&neighbours);
-        let worst = self.worst(env.now, &neighbours, &spread, busy);
-        let Some((worst, _)) = worst else {
-            return false;
-        };
-        if let Some(known) = self.live.get_mut(&worst.peer) {
-            known.let_alone(env.now + PARTED_PAUSE);
-        }
-        env.push(Output::Disconnect { peer: worst.peer });
-        true
-    }
-
-    /// The neighbour that is worth least, among those that may go.
-    fn worst(
-        &self,
-        now: Millis,
-        neighbours: &[Prospect],
-        spread: &Spread,
-        busy: impl Fn(NodeId) -> bool,
-    ) -> Option<(Prospect, i64)> {
-        let may_go = |it: &&Prospect| {
-            let link = self.peer(it.peer).and_then(|peer| peer.link.as_ref());
-            link.is_some_and(|link| {
-                link.purpose != Some(Purpose::Far) && now.since(link.since) >= PRUNE_GRACE
-            }) && !busy(it.peer)
-        };
-        neighbours
-            .iter()
-            .filter(may_go)
-            .map(|it| (*it, spread.worth(it)))
-            .min_by_key(|(it, points)| (*points, it.peer))
-    }
-
-    /// Others that a peer may turn to: our neighbours, who are alive, and then those we know.
-    fn hint_for(&self, env: &mut Env, peer: NodeId) -> Hint {
-        let named = |(id, known): &(NodeId, &Peer)| {
-            *id != peer && known.has_address() && !known.standing.shunned(env.now)
-        };
-        let (mut first, mut then): (Vec<_>, Vec<_>) = self
-            .all()
-            .filter(named)
-            .filter(|(_, known)| !known.fails())
-            .partition(|(_, known)| known.stays());
-        let mut peers = Vec::new();
-        while peers.len() < MAX_HINTED_PEERS {
-            let from = if first.is_empty() {
-                &mut then
-            } else {
-                &mut first
-            };
-            let Some((id, known)) = mesh::draw(from, &mut env.rng).copied() else {
-                break;
-            };
-            from.retain(|(other, _)| *other != id);
-            let addresses = known.addresses().iter().take(MAX_HINTED_ADDRESSES);
-            peers.push(HintedPeer {
-                peer_id: id,
-                addresses: addresses.cloned().collect(),
-            });
-        }
-        Hint { peers }
-    }
-
     /// Who was to leave has work with us now, and stays.
     pub(crate) fn stays_after_all(&mut self, peer: NodeId) {
         if let Some(link) = self.peer_mut(peer).and_then(|it| it.link.as_mut()) {
@@ -708,14 +508,5 @@ impl Roster {
         let (gone, _) = mesh::draw(from, &mut env.rng)?;
         self.others.remove(gone);
         Some(())
-    }
-}
-
-/// How long there may be too many links: where there is no room for a guest at all, not for long.
-fn prune_after(staying: usize) -> Millis {
-    if staying >= MAX_CONNECTED_PEERS {
-        PRUNE_SOON
-    } else {
-        PRUNE_GRACE
     }
 }
