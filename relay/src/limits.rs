@@ -31,16 +31,38 @@ pub const MAX_CIRCUIT_BYTES: u64 = 4 * 1024 * 1024;
 pub const RESERVATION_BURST_PER_PEER: (NonZeroU32, Duration) =
     (non_zero(30), Duration::from_secs(10));
 
-/// Reservations an address may ask for at once; a school or an office shares one.
-pub const RESERVATION_BURST_PER_IP: (NonZeroU32, Duration) =
-    (non_zero(256), Duration::from_secs(1));
+/// Reservations that an address may ask for at once, of which there may be so many connections, and
+/// how often it gains another one; a school or an office shares one. A proxy may have more.
+#[must_use]
+pub const fn reservations_per_ip(max_connections_per_ip: u32) -> (NonZeroU32, Duration) {
+    burst_per_ip(256, Duration::from_secs(1), max_connections_per_ip)
+}
 
 /// Circuits a peer may open at once, and how often it gains another one.
 pub const CIRCUIT_BURST_PER_PEER: (NonZeroU32, Duration) = (non_zero(64), Duration::from_secs(2));
 
-/// Circuits an address may open at once; a school or an office shares one.
-pub const CIRCUIT_BURST_PER_IP: (NonZeroU32, Duration) =
-    (non_zero(512), Duration::from_millis(500));
+/// As [`reservations_per_ip`], of circuits.
+#[must_use]
+pub const fn circuits_per_ip(max_connections_per_ip: u32) -> (NonZeroU32, Duration) {
+    burst_per_ip(512, Duration::from_millis(500), max_connections_per_ip)
+}
+
+/// `least` at once and one more in each `period`; where there may be more connections, as many at
+/// once as there may be connections, and others as much more often.
+const fn burst_per_ip(
+    least: u32,
+    period: Duration,
+    max_connections_per_ip: u32,
+) -> (NonZeroU32, Duration) {
+    if max_connections_per_ip <= least {
+        return (non_zero(least), period);
+    }
+    let period = period.as_micros() as u64 * least as u64 / max_connections_per_ip as u64;
+    (
+        non_zero(max_connections_per_ip),
+        Duration::from_micros(period),
+    )
+}
 
 /// Established connections in all, unless configured: every peer with a reservation, and a
 /// quarter more that only ask.
@@ -354,3 +376,18 @@ const _: () = assert!(MAX_ALLOCATIONS < MAX_TURN_PEERS);
 const _: () = assert!(ALLOCATION_LIFETIME.as_secs() <= MAX_ALLOCATION_AGE.as_secs());
 const _: () = assert!(MAX_PENDING_UNPROVEN < MAX_PENDING_CONNECTIONS);
 const _: () = assert!(MIN_REGISTRATION_SECS < MAX_REGISTRATION_SECS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bursts_of_an_address_follow_its_connections() {
+        let (n, period) = reservations_per_ip(DEFAULT_MAX_CONNECTIONS_PER_IP);
+        assert_eq!((n.get(), period), (256, Duration::from_secs(1)));
+        let (n, period) = reservations_per_ip(10_240);
+        assert_eq!((n.get(), period), (10_240, Duration::from_millis(25)));
+        let (n, period) = circuits_per_ip(1_024);
+        assert_eq!((n.get(), period), (1_024, Duration::from_millis(250)));
+    }
+}

@@ -99,7 +99,10 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Behaviour {
         outgoing: outgoing::Behaviour::new(federated),
         address_cap: address_cap::Behaviour::new(config.max_connections_per_ip),
         connection_limits: connection_limits::Behaviour::new(connection_limits),
-        relay: relay::Behaviour::new(keypair.public().to_peer_id(), relay_config()),
+        relay: relay::Behaviour::new(
+            keypair.public().to_peer_id(),
+            relay_config(config.max_connections_per_ip),
+        ),
         rendezvous,
         kad: kad_server(keypair),
         identify: identify::Behaviour::new(identify),
@@ -128,11 +131,12 @@ fn kad_server(keypair: &Keypair) -> kad::Behaviour<Providers> {
     kad
 }
 
-fn relay_config() -> relay::Config {
+fn relay_config(max_connections_per_ip: u32) -> relay::Config {
     let (n_reservations_per_peer, reservation_per_peer) = limits::RESERVATION_BURST_PER_PEER;
-    let (n_reservations_per_ip, reservation_per_ip) = limits::RESERVATION_BURST_PER_IP;
+    let (n_reservations_per_ip, reservation_per_ip) =
+        limits::reservations_per_ip(max_connections_per_ip);
     let (n_circuits_per_peer, circuit_per_peer) = limits::CIRCUIT_BURST_PER_PEER;
-    let (n_circuits_per_ip, circuit_per_ip) = limits::CIRCUIT_BURST_PER_IP;
+    let (n_circuits_per_ip, circuit_per_ip) = limits::circuits_per_ip(max_connections_per_ip);
     relay::Config {
         max_reservations: limits::MAX_RESERVATIONS,
         max_reservations_per_peer: limits::MAX_RESERVATIONS_PER_PEER,
