@@ -132,7 +132,7 @@ pub fn relay_token(state: RelayState) -> &'static str {
 pub fn network(kind: NetworkKind) -> &'static str {
     match kind {
         NetworkKind::Cone => {
-            "Your network: a router that keeps one port for everybody. Most tabs are reached directly."
+            "Your network: the same outer port for everybody. Most tabs are reached directly."
         }
         NetworkKind::Nat => {
             "Your network: a router. Only one server could be asked, so how it picks ports is not known."
